@@ -1,0 +1,108 @@
+/* bytes.c: a text as a model of characters sees it: bytes numbered in order of value, and cut into
+ * contiguous streams that are read side by side.
+ *
+ * Stream b of a batch of B is the b-th of B equal parts of the text, so that the state a network
+ * carries from one segment to the next always belongs to the text just before (Mikolov et al.,
+ * "Recurrent neural network based language model", Interspeech 2010; Zaremba et al., 2014). */
+#include "examples/kit/kit.h"
+
+#include <string.h>
+
+void kit_vocabulary_of(kit_vocabulary *v, const char *text, size_t n)
+{
+    bool occurs[256] = { false };
+    for (size_t i = 0; i < n; i++)
+        occurs[(unsigned char)text[i]] = true;
+    v->size = 0;
+    for (int c = 0; c < 256; c++) {
+        v->id[c] = occurs[c] ? v->size : -1;
+        if (occurs[c])
+            v->byte[v->size++] = (unsigned char)c;
+    }
+}
+
+bool kit_vocabulary_encode(const kit_vocabulary *v, const char *text, size_t n, unsigned char *ids)
+{
+    for (size_t i = 0; i < n; i++) {
+        int id = v->id[(unsigned char)text[i]];
+        if (id < 0)
+            return false;
+        ids[i] = (unsigned char)id;
+    }
+    return true;
+}
+
+const char *kit_vocabulary_text(const kit_vocabulary *v, char out[static KIT_VOCABULARY_TEXT])
+{
+    static const char hex[] = "0123456789abcdef";
+    char *to = out;
+    for (int k = 0; k < v->size; k++) {
+        unsigned char c = v->byte[k];
+        if (c > ' ' && c < 0x7f && c != '\\') {
+            *to++ = (char)c;
+        } else {
+            *to++ = '\\';
+            *to++ = hex[c >> 4];
+            *to++ = hex[c & 15];
+        }
+    }
+    *to = 0;
+    return out;
+}
+
+static int hex_digit(char c)
+{
+    return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+bool kit_vocabulary_parse(kit_vocabulary *v, const char *text)
+{
+    char bytes[256];
+    size_t n = 0;
+    for (const char *s = text; *s; n++) {
+        int c = (unsigned char)*s++;
+        if (c == '\\') {
+            int high = hex_digit(*s), low = high < 0 ? -1 : hex_digit(s[1]);
+            if (low < 0)
+                return false;
+            c = 16 * high + low, s += 2;
+        }
+        if (n == 256 || (n > 0 && c <= (unsigned char)bytes[n - 1]))
+            return false; /* in order of value, each once */
+        bytes[n] = (char)c;
+    }
+    kit_vocabulary_of(v, bytes, n);
+    return n > 0;
+}
+
+kit_streams kit_streams_of(const unsigned char *ids, size_t n, int rows, int steps)
+{
+    size_t length = n > 0 ? (n - 1) / (size_t)rows : 0;
+    return (kit_streams){ ids, length, length / (size_t)steps, rows, steps };
+}
+
+void kit_streams_segment(const kit_streams *s, size_t k, int32_t *x, int32_t *y)
+{
+    for (int b = 0; b < s->rows; b++) {
+        const unsigned char *from = s->ids + (size_t)b * s->length + k * (size_t)s->steps;
+        for (int t = 0; t < s->steps; t++) {
+            size_t to = (size_t)t * (size_t)s->rows + (size_t)b;
+            x[to] = from[t];
+            y[to] = from[t + 1];
+        }
+    }
+}
+
+bool kit_read_text(const char *path, kit_text *text)
+{
+    char *bytes;
+    if (!kit_read_file(path, &bytes, &text->n))
+        return false;
+    text->ids = (unsigned char *)bytes;
+    uint64_t h = 0xcbf29ce484222325u; /* FNV-1a, 64 bits (Fowler, Noll and Vo, 1991) */
+    for (size_t i = 0; i < text->n; i++)
+        h = (h ^ text->ids[i]) * 0x100000001b3u;
+    snprintf(text->print, sizeof text->print, "%zu bytes, %016llx", text->n, (unsigned long long)h);
+    kit_vocabulary_of(&text->vocabulary, bytes, text->n);
+    return kit_vocabulary_encode(&text->vocabulary, bytes, text->n, text->ids);
+}

@@ -1,0 +1,142 @@
+/* run.h: a training run as every example has it: so many updates in so many epochs, watched,
+ * logged, plotted, stopped by Ctrl-C, saved, and resumed so that it ends with the same bits as one
+ * that was never stopped. This is the one part of the kit that knows the library, by its public
+ * headers.
+ *
+ *     static kit_option options[] = {
+ *         KIT_SAVED(KIT_MODEL, "hidden", &hidden, "[1,65536]", "N", "units of a layer"),
+ *         ...
+ *         KIT_TRAINING,
+ *     };
+ *     ...
+ *     kit_args(&usage, argc, argv);
+ *     kit_run_prepare("prog 1", options, n_options, NULL, 1);
+ *     kit_run r = {
+ *         .graph = g, .params = ps, .optim = kit_run_optim(ps), .states = st,
+ *         .update = update, .validate = validate, .ctx = &model,
+ *         .per_epoch = batches, .items = 64, .unit = "words",
+ *     };
+ *     bool done = kit_run_train(&r);
+ *
+ * Functions leave the program by kit_die when something fails. */
+#ifndef UNROLL_EXAMPLES_RUN_H
+#define UNROLL_EXAMPLES_RUN_H
+
+#include "examples/kit/kit.h"
+#include "unroll/unroll.h"
+
+/* The exit status after Ctrl-C: that of a shell's command ended by it. */
+enum { KIT_INTERRUPTED = 130 };
+
+/* ---- Settings (settings.c) ---------------------------------------------------------------- */
+
+/* What every training program can be told, as rows for its options; the values below are their
+ * defaults, which a program may change before kit_args. */
+extern struct kit_settings {
+    const char *optim, *save, *resume, *log, *plot;
+    double lr, clip;            /* 2e-3, 5 */
+    int64_t epochs, updates;    /* 5, and 0: that many epochs; updates are for the whole run */
+    uint64_t seed;              /* 1 */
+    int threads;                /* 0: one a core */
+} kit_settings;
+
+#define KIT_TRAINING \
+    KIT_SAVED(KIT_KEPT, "epochs", &kit_settings.epochs, "[0,1000000000]", "N", \
+              "times to go through the data"), \
+    KIT_SAVED(KIT_KEPT, "updates", &kit_settings.updates, "[0,1000000000]", "N", \
+              "updates to make, in the place of epochs"), \
+    KIT_SAVED(KIT_FIXED, "optim", &kit_settings.optim, \
+              "sgd|momentum|nesterov|adagrad|adadelta|rmsprop|adam|adamw", "NAME", "optimiser"), \
+    KIT_SAVED(KIT_KEPT, "lr", &kit_settings.lr, "(0,inf)", "X", "learning rate"), \
+    KIT_SAVED(KIT_KEPT, "clip", &kit_settings.clip, "[0,inf)", "X", \
+              "norm to which gradients are clipped; 0: as they are"), \
+    KIT_SAVED(KIT_FIXED, "seed", &kit_settings.seed, NULL, "N", "seed of all random numbers"), \
+    KIT_OPTION("threads", &kit_settings.threads, "[0,1024]", "N", \
+               "threads to compute with; 0: one a core"), \
+    KIT_OPTION("save", &kit_settings.save, NULL, "FILE", \
+               "saves the run there after every epoch, at Ctrl-C and in the end (safetensors)"), \
+    KIT_OPTION("resume", &kit_settings.resume, NULL, "FILE", \
+               "takes up a saved run, with its options"), \
+    KIT_OPTION("log", &kit_settings.log, NULL, "FILE", \
+               "writes figures there, a JSON object a line"), \
+    KIT_OPTION("plot", &kit_settings.plot, NULL, "FILE.svg", "draws the losses there")
+
+/* To be called after kit_args: looks whether the settings agree with each other, restores the
+ * options from --resume, checks that all outputs can be written and are not the same file, nor
+ * `data`, which may be NULL. n runs are to follow; where n > 1 each has a name and is saved to the
+ * path that kit_path_with makes of it. `format` is what a saved file says it is: "charlm 1". */
+void kit_run_prepare(const char *format, kit_option *options, size_t n_options, const char *data,
+                     const char *const names[], size_t n);
+
+/* Restores the options of KIT_MODEL from a file of that format, to load a model without its run. */
+void kit_saved_model(const char *path, const char *format, const kit_option *options, size_t n);
+/* What a saved file says under a key; dies if it says nothing. Valid until the next call. */
+const char *kit_saved(const char *path, const char *key);
+
+/* Dies with the text of the first error of a graph or a store, if it has one, or if it is NULL. */
+void kit_need(const void *graph_or_store);
+/* A graph in single precision with the seed and the threads of the settings. */
+ur_graph *kit_run_graph(int mode);
+/* The optimiser of the settings. momentum and nesterov have 0.9. */
+ur_optim *kit_run_optim(ur_params *ps);
+
+/* ---- A run (run.c) ------------------------------------------------------------------------ */
+
+typedef struct kit_run {
+    /* The program's part. */
+    const char *name;               /* of its model, where there are several runs, or NULL */
+    kit_pairs facts;                /* further texts to save, which must be the same when the run is
+                                       resumed: a vocabulary, a hash of the data */
+    ur_graph *graph;                /* of training: its random numbers go on */
+    ur_params *params, *states;     /* states: carried, zero at an epoch's start; NULL for none */
+    ur_optim *optim;
+    /* Makes update number `position` of an epoch, from 0, up to ur_step; returns its loss. */
+    double (*update)(void *ctx, int64_t position);
+    /* Measures the loss on other data. False when it gave up because of kit_interrupted. */
+    bool (*validate)(void *ctx, double *loss);
+    void *ctx;
+    int64_t per_epoch;              /* updates, at least 1 */
+    int64_t items;                  /* that an update learns, called `unit` in the plural */
+    const char *unit;
+    const char *bits;               /* shows the loss in bits as well, by this name, or NULL */
+
+    /* Where it stands: all zeros at the start. */
+    int64_t done, epoch, position;  /* updates in all; epochs finished; updates of this epoch */
+    int64_t logged;                 /* update of the last line of the log */
+    double loss, seconds;           /* sums over the updates of this epoch */
+    double recent;                  /* sum of losses since the last line of the log */
+    double busy, elapsed;           /* seconds of updates, and with validation, of all epochs */
+    double train_loss, valid_loss;  /* when last measured */
+    kit_curve trained, validated;   /* losses by update */
+    kit_progress bar;
+} kit_run;
+
+/* Trains up to the goal of the settings, from the start or as resumed. Saves at every epoch's end,
+ * every five minutes and in the end; measures once more where the end is not that of an epoch. At
+ * Ctrl-C it saves, says so, and returns false.
+ *
+ * A line of the log, at every tenth update and at an epoch's end:
+ *     model          the run's name, if it has one
+ *     update, epoch  from 1
+ *     train_loss     mean over the updates of this epoch so far
+ *     valid_loss     on lines that end an epoch or the run
+ *     chars_per_s    or whatever the unit is: over the updates of this epoch so far
+ *     grad_norm      of this update, before clipping
+ *     seconds        since the start, without pauses between a stop and its resumption
+ * A resumed run continues the log where the saved run was. */
+bool kit_run_train(kit_run *r);
+
+/* Draws training and validation losses of the runs by update, if the settings want a plot. */
+void kit_run_plot(const char *title, const kit_run *const runs[], size_t n);
+/* Prints the runs as a table: model, parameters, rate, losses. `what` heads the column of names. */
+void kit_run_table(const char *what, const char *const names[], const kit_run *const runs[],
+                   size_t n);
+
+void kit_run_free(kit_run *r); /* curves and facts; the rest is the program's */
+
+/* For run.c. */
+void kit_run_save(kit_run *r);
+void kit_run_resume(kit_run *r);
+extern size_t kit_runs;         /* n of kit_run_prepare */
+
+#endif

@@ -1,0 +1,173 @@
+/* Memory: one function that all of the library's memory comes from, growing arrays, bump
+ * allocators and aligned blocks on top of it. Every function leaves what it was given as it was
+ * when there is no memory, so that an error of this kind is like any other.
+ *
+ * 64 bytes: a cache line, and the width of the widest vectors. */
+#if defined(__linux__)
+#define _DEFAULT_SOURCE         /* madvise */
+#include <sys/mman.h>
+#endif
+#include <stdlib.h>
+#include "graph/internal.h"
+
+enum { LINE = 64 };
+
+static ur_allocator *user_allocate;
+static void *user_data;
+
+void ur_set_allocator(ur_allocator *allocate, void *user)
+{
+    user_allocate = allocate;
+    user_data = user;
+}
+
+void *ur__realloc(void *old, size_t old_bytes, size_t new_bytes)
+{
+    if (!old && !new_bytes)
+        return NULL;
+    if (user_allocate)
+        return user_allocate(user_data, old, old_bytes, new_bytes);
+    if (new_bytes)
+        return realloc(old, new_bytes);
+    free(old);
+    return NULL;
+}
+
+bool ur__reserve(void *array_pointer, size_t *cap, size_t n, size_t size)
+{
+    if (n <= *cap)
+        return true;
+    size_t most = PTRDIFF_MAX / size;
+    size_t wanted = *cap < 8 ? 8 : *cap > most / 2 ? most : 2 * *cap;
+    if (wanted < n)
+        wanted = n;
+    if (wanted > most)
+        return false;
+    void *array;        /* the array's pointer has a type of its own: copied, not cast */
+    memcpy(&array, array_pointer, sizeof array);
+    array = ur__realloc(array, *cap * size, wanted * size);
+    if (!array)
+        return false;
+    memcpy(array_pointer, &array, sizeof array);
+    *cap = wanted;
+    return true;
+}
+
+static char *align(void *p)
+{
+    return (char *)p + (-(uintptr_t)p & (LINE - 1));
+}
+
+/* --------------------------------------------------------------------------------------- bump */
+
+struct ur__chunk {
+    ur__chunk *next;
+    char *data;         /* aligned, `room` bytes, of which `used` are given out */
+    size_t room, used;
+};
+
+/* Bytes of a chunk as it was allocated. */
+static size_t chunk_bytes(const ur__chunk *c)
+{
+    return sizeof *c + LINE - 1 + c->room;
+}
+
+/* The chunk to go on in when the present one is full: one of those kept by a reset, moved here, or
+ * a new one. A new one is as large as all so far, up to a megabyte, so there are few. */
+static ur__chunk *next_chunk(ur__bump *b, size_t bytes)
+{
+    enum { LEAST = 4096, MOST = 1 << 20 };
+    ur__chunk **here = b->now ? &b->now->next : &b->first, **link = here, *c;
+    while ((c = *link) != NULL && c->room < bytes)
+        link = &c->next;
+    if (c) {
+        *link = c->next;
+    } else {
+        size_t room = b->bytes < LEAST ? LEAST : b->bytes > MOST ? MOST : b->bytes;
+        room = bytes > room ? bytes : room & ~(size_t)(LINE - 1);
+        c = ur__realloc(NULL, 0, sizeof *c + LINE - 1 + room);
+        if (!c)
+            return NULL;
+        c->data = align(c + 1);
+        c->room = room;
+        b->bytes += chunk_bytes(c);
+    }
+    c->next = *here;
+    *here = c;
+    c->used = 0;
+    return b->now = c;
+}
+
+void *ur__bump_alloc(ur__bump *b, size_t bytes)
+{
+    if (bytes > PTRDIFF_MAX / 2)
+        return NULL;
+    bytes = bytes ? (bytes + LINE - 1) & ~(size_t)(LINE - 1) : LINE;
+    ur__chunk *c = b->now;
+    if ((!c || c->room - c->used < bytes) && !(c = next_chunk(b, bytes)))
+        return NULL;
+    void *p = c->data + c->used;
+    c->used += bytes;
+    return memset(p, 0, bytes);
+}
+
+void ur__bump_reset(ur__bump *b)
+{
+    b->now = NULL;      /* the next piece enters the first chunk that is large enough */
+}
+
+void ur__bump_free(ur__bump *b)
+{
+    for (ur__chunk *c = b->first, *next; c; c = next) {
+        next = c->next;
+        ur__realloc(c, chunk_bytes(c), 0);
+    }
+    *b = (ur__bump){ 0 };
+}
+
+/* -------------------------------------------------------------------------------------- blocks */
+
+/* Large blocks are walked from end to end in every run: with pages of 2 MB that is a tenth faster. */
+static void ask_for_large_pages(void *raw, size_t bytes)
+{
+#if defined(__linux__) && defined(MADV_HUGEPAGE)
+    enum { LARGE = 2 << 20 };
+    uintptr_t begin = ((uintptr_t)raw + LARGE - 1) & ~(uintptr_t)(LARGE - 1);
+    uintptr_t end = ((uintptr_t)raw + bytes) & ~(uintptr_t)(LARGE - 1);
+    if (end > begin)
+        madvise((void *)begin, end - begin, MADV_HUGEPAGE);
+#else
+    (void)raw, (void)bytes;
+#endif
+}
+
+bool ur__block_grow(ur__block *b, size_t bytes)
+{
+    if (bytes <= b->bytes && b->raw)
+        return true;
+    if (bytes > PTRDIFF_MAX - LINE)
+        return false;
+    /* Exact at first, by half at least from then on: a block that grows often is copied seldom. */
+    size_t room = b->bytes + b->bytes / 2;
+    if (room < bytes)
+        room = bytes;
+    void *raw = ur__realloc(NULL, 0, room + LINE);
+    if (!raw && room > bytes)
+        raw = ur__realloc(NULL, 0, (room = bytes) + LINE);
+    if (!raw)
+        return false;
+    ask_for_large_pages(raw, room + LINE);
+    char *p = align(raw);
+    if (b->bytes)
+        memcpy(p, b->p, b->bytes);
+    ur__block_free(b);
+    *b = (ur__block){ .p = p, .raw = raw, .bytes = room };
+    return true;
+}
+
+void ur__block_free(ur__block *b)
+{
+    if (b->raw)
+        ur__realloc(b->raw, b->bytes + LINE, 0);
+    *b = (ur__block){ 0 };
+}

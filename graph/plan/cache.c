@@ -1,0 +1,114 @@
+/* The cache of plans: confirmed by comparing structure, bounded in bytes, least recently used out.
+ *
+ * The key is all that a plan depends on: the tape's three arrays, where the outstanding part begins,
+ * which values are known from earlier runs and where they lie, and the rewrites that are off. */
+#include "graph/plan/plan.h"
+
+static uint64_t kept_hash(const ur_graph *g)
+{
+    uint64_t h = g->n_kept;
+    for (size_t i = 0; i < g->n_kept; i++)
+        h = ur__mix(ur__mix(h, g->kept[i].id), g->kept[i].loc.offset);
+    return h;
+}
+
+static bool same(const ur_graph *g, const ur__plan *p, uint64_t kept)
+{
+    const ur__tape *t = &g->tape;
+    return p->hash == t->hash && p->n_tape == t->n && p->done == g->done && p->off == g->off &&
+           p->kept_hash == kept && p->data_begin == g->data_used &&
+           p->n_operands == t->n_operands && p->n_attrs == t->n_attrs &&
+           memcmp(p->node, t->node, t->n * sizeof *t->node) == 0 &&
+           (!t->n_operands ||
+            memcmp(p->operand, t->operand, t->n_operands * sizeof *t->operand) == 0) &&
+           (!t->n_attrs || memcmp(p->attr, t->attr, t->n_attrs * sizeof *t->attr) == 0);
+}
+
+static size_t bytes_of(const ur__plan *p)
+{
+    return p->memory.bytes + p->step_cap * sizeof *p->step + p->consts.bytes;
+}
+
+ur__plan *ur__cache_find(ur_graph *g)
+{
+    uint64_t kept = kept_hash(g);
+    for (ur__plan **at = &g->plans; *at; at = &(*at)->next) {
+        ur__plan *p = *at;
+        if (!same(g, p, kept))
+            continue;
+        *at = p->next;
+        p->next = g->plans;
+        return g->plans = p;
+    }
+    return NULL;
+}
+
+bool ur__cache_key(ur_graph *g, ur__plan *p)
+{
+    const ur__tape *t = &g->tape;
+    p->hash = t->hash;
+    p->n_tape = t->n;
+    p->n_operands = t->n_operands;
+    p->n_attrs = t->n_attrs;
+    p->done = g->done;
+    p->off = g->off;
+    p->kept_hash = kept_hash(g);
+    p->data_begin = g->data_used;
+    p->node = ur__bump_alloc(&p->memory, t->n * sizeof *t->node + 1);
+    p->operand = ur__bump_alloc(&p->memory, t->n_operands * sizeof *t->operand + 1);
+    p->attr = ur__bump_alloc(&p->memory, t->n_attrs * sizeof *t->attr + 1);
+    if (!p->node || !p->operand || !p->attr)
+        return ur__out_of_memory(&g->owner);
+    memcpy(p->node, t->node, t->n * sizeof *t->node);
+    if (t->n_operands)
+        memcpy(p->operand, t->operand, t->n_operands * sizeof *t->operand);
+    if (t->n_attrs)
+        memcpy(p->attr, t->attr, t->n_attrs * sizeof *t->attr);
+    return true;
+}
+
+void ur__plan_free(ur_graph *g, ur__plan *p)
+{
+    if (g->last_plan == p)
+        g->last_plan = NULL;
+    ur__realloc(p->step, p->step_cap * sizeof *p->step, 0);
+    ur__realloc(p->packed, p->packed_cap * sizeof *p->packed, 0);
+    ur__block_free(&p->consts);
+    ur__bump_free(&p->memory);
+    ur__realloc(p, sizeof *p, 0);
+}
+
+/* Drops plans from the least recently used on; plans of the present tape stay. */
+void ur__cache_trim(ur_graph *g)
+{
+    size_t bytes = 0;
+    g->plans_cached = 0;
+    for (ur__plan **at = &g->plans; *at;) {
+        ur__plan *p = *at;
+        if (at != &g->plans && !p->pinned && bytes + bytes_of(p) > g->plan_limit) {
+            *at = p->next;
+            ur__plan_free(g, p);
+            continue;
+        }
+        bytes += bytes_of(p);
+        g->plans_cached++;
+        at = &p->next;
+    }
+    g->plan_bytes = bytes;
+}
+
+void ur__cache_insert(ur_graph *g, ur__plan *p)
+{
+    p->next = g->plans;
+    g->plans = p;
+    ur__cache_trim(g);
+}
+
+void ur__cache_free(ur_graph *g)
+{
+    while (g->plans) {
+        ur__plan *p = g->plans;
+        g->plans = p->next;
+        ur__plan_free(g, p);
+    }
+}

@@ -1,0 +1,324 @@
+/* Emission: units in order of execution become steps with locations. */
+#include "graph/plan/plan.h"
+
+void *ur__add_step(ur__work *w, ur__what what, uint32_t node, size_t bytes)
+{
+    ur__plan *p = w->p;
+    void *body = bytes ? ur__bump_alloc(&p->memory, bytes) : NULL;
+    if ((bytes && !body) ||
+        !ur__reserve(&p->step, &p->step_cap, p->n_steps + 1, sizeof *p->step)) {
+        ur__out_of_memory(&w->g->owner);
+        return NULL;
+    }
+    p->step[p->n_steps++] = (ur__step){ .what = what, .node = node, .body = body };
+    return bytes ? body : p->step;
+}
+
+bool ur__emit_move(ur__work *w, uint32_t node, ur__loc x, const ptrdiff_t *x_step, ur__loc y,
+                   const ptrdiff_t *y_step, const ur_shape *s, int write, uint32_t slot)
+{
+    if (ur__elements(s) == 0)
+        return true;
+    ur__move *m = ur__add_step(w, UR__MOVE, node, sizeof *m);
+    if (!m)
+        return false;
+    *m = (ur__move){ .x = x, .y = y, .type = w->t->node[node].type, .write = write, .slot = slot };
+    for (int i = 0; i < s->rank; i++) {
+        ptrdiff_t d = s->dim[i];
+        int r = m->rank;
+        if (d == 1)
+            continue;
+        if (r && m->x_step[r - 1] == x_step[i] * d && m->y_step[r - 1] == y_step[i] * d) {
+            m->dim[r - 1] *= d;         /* one run with the dimension outside */
+            m->x_step[r - 1] = x_step[i];
+            m->y_step[r - 1] = y_step[i];
+        } else {
+            m->dim[r] = d;
+            m->x_step[r] = x_step[i];
+            m->y_step[r] = y_step[i];
+            m->rank++;
+        }
+    }
+    return true;
+}
+
+static bool emit_zero(ur__work *w, uint32_t node, ur__loc y, int write, uint32_t slot)
+{
+    ur__zero *z = ur__add_step(w, UR__ZERO, node, sizeof *z);
+    if (!z)
+        return false;
+    *z = (ur__zero){ .y = y, .write = write, .slot = slot,
+                     .bytes = ur__shape_at(w, node)->count *
+                              ur__type_size(w->t->node[node].type) };
+    return true;
+}
+
+static bool emit_scatter(ur__work *w, uint32_t scatter, ur__loc y)
+{
+    const uint32_t *in = ur__in(w, scatter);
+    ur__scatter *s = ur__add_step(w, UR__SCATTER, scatter, sizeof *s);
+    if (!s)
+        return false;
+    const ur__shape *out = ur__shape_at(w, scatter);
+    size_t rows = (size_t)out->s.dim[0];
+    *s = (ur__scatter){ .x = ur__where(w, in[0]), .ids = ur__where(w, in[1]), .y = y,
+                        .n = ur__shape_at(w, in[1])->count, .rows = rows,
+                        .width = rows ? out->count / rows : 0, .type = w->t->node[scatter].type };
+    return true;
+}
+
+/* The place and strides of a padded operand inside the destination. */
+static ur__loc pad_target(const ur__work *w, uint32_t pad, ur__loc y, ptrdiff_t *y_step)
+{
+    const int64_t *a = ur__attr(w, pad);
+    const ur_shape *out = &ur__shape_at(w, pad)->s, *in = &ur__shape_at(w, ur__in(w, pad)[0])->s;
+    ptrdiff_t full[UR_MAX_RANK];
+    ur__natural_strides(out, full);
+    for (int i = 0, k = 0; i < out->rank; i++)
+        if (in->rank == out->rank || i != a[0])     /* an unselected axis is not the operand's */
+            y_step[k++] = full[i];
+    y.offset += (uint64_t)(a[1] * full[a[0]]) * ur__type_size(w->t->node[pad].type);
+    return y;
+}
+
+static bool emit_part(ur__work *w, uint32_t node, uint32_t x, ur__loc y, const ptrdiff_t *y_step,
+                      int write, uint32_t slot)
+{
+    ptrdiff_t x_step[UR_MAX_RANK];
+    ur__strides(w, x, x_step);
+    return ur__emit_move(w, node, ur__where(w, x), x_step, y, y_step, &ur__shape_at(w, x)->s,
+                         write, slot);
+}
+
+/* Whether x lies inside the memory of `of`, so that computing it was writing it. */
+static bool lies_in(const ur__work *w, uint32_t x, uint32_t of)
+{
+    return w->root[x] == of && w->role[x] != R_ALIAS;
+}
+
+static bool emit_concat(ur__work *w, uint32_t id)
+{
+    const ur__node *x = &w->t->node[id];
+    const int64_t *a = ur__attr(w, id);
+    const ur_shape *out = &ur__shape_at(w, id)->s;
+    ptrdiff_t full[UR_MAX_RANK], step[UR_MAX_RANK];
+    ur__natural_strides(out, full);
+    ur__loc y = ur__where(w, id);
+    for (uint32_t i = 0; i < x->n_in; i++) {
+        uint32_t u = ur__in(w, id)[i];
+        const ur_shape *s = &ur__shape_at(w, u)->s;
+        for (int k = 0, j = 0; j < out->rank; j++)
+            if (!a[1] || j != a[0])
+                step[k++] = full[j];
+        if (!lies_in(w, u, id) && !emit_part(w, id, u, y, step, UR__OVER, 0))
+            return false;
+        y.offset += (uint64_t)(full[a[0]] * (a[1] ? 1 : s->dim[a[0]])) * ur__type_size(x->type);
+    }
+    return true;
+}
+
+static bool emit_pad(ur__work *w, uint32_t id)
+{
+    ptrdiff_t step[UR_MAX_RANK];
+    ur__loc y = ur__where(w, id), part = pad_target(w, id, y, step);
+    return emit_zero(w, id, y, UR__OVER, 0) &&
+           emit_part(w, id, ur__in(w, id)[0], part, step, UR__OVER, 0);
+}
+
+/* The gradient block's parameter that a location names, so that a second write to it adds. */
+static int write_mode(ur__work *w, ur__loc y, uint32_t id, uint32_t *slot)
+{
+    *slot = 0;
+    if (y.region < UR__VALUES)
+        return UR__OVER;
+    uint32_t deposit = w->user[id];
+    const int64_t *a = ur__attr(w, deposit);
+    uint8_t *seen = &w->p->deposits[a[0]][a[1]];
+    *slot = (uint32_t)a[0];
+    int mode = *seen ? UR__ADD : UR__BY_STAMP;
+    *seen = 1;
+    return mode;
+}
+
+bool ur__emit_accumulate(ur__work *w, uint32_t id)
+{
+    const ur__node *x = &w->t->node[id];
+    const uint32_t *in = ur__in(w, id);
+    uint32_t slot, *product = ur__bump_alloc(&w->g->scratch, x->n_in * sizeof *product);
+    ur__loc y = ur__where(w, id);
+    int write = write_mode(w, y, id, &slot);
+    size_t n = 0;
+    if (!product)
+        return ur__out_of_memory(&w->g->owner);
+    for (uint32_t i = 0; i < x->n_in; i++)
+        if (w->role[in[i]] == R_ABSORBED && ur__plain_product(w, in[i]))
+            product[n++] = in[i];
+    bool tiled = w->stored[id] == 2;
+    bool ok = n ? ur__emit_contraction(w, id, product, n, write, slot)
+                : tiled || emit_zero(w, id, y, write, slot);
+    for (uint32_t i = 0; ok && i < x->n_in; i++) {
+        uint32_t u = in[i];
+        ptrdiff_t step[UR_MAX_RANK];
+        if (w->role[u] == R_PART) {
+            continue;
+        } else if (w->role[u] != R_ABSORBED) {
+            ur__natural_strides(&ur__shape_at(w, id)->s, step);
+            ok = emit_part(w, id, u, y, step, UR__ADD, 0);
+        } else if (w->t->node[u].op->kind == UR_PAD) {
+            uint32_t part = ur__in(w, u)[0];
+            ur__loc to = pad_target(w, u, y, step);
+            ok = lies_in(w, part, id) || emit_part(w, id, part, to, step, UR__ADD, 0);
+        } else if (w->t->node[u].op->kind == UR_SCATTER) {
+            ok = emit_scatter(w, u, y);
+        } else if (!ur__plain_product(w, u)) {
+            ok = ur__emit_contraction(w, id, &u, 1, UR__ADD, 0);
+        }
+    }
+    return ok;
+}
+
+static bool emit_call(ur__work *w, uint32_t id)
+{
+    const ur__node *x = &w->t->node[id];
+    ur__plan *p = w->p;
+    ur__call *c = ur__add_step(w, UR__CALL, id, sizeof *c);
+    if (!c)
+        return false;
+    c->op = x->op;
+    c->n_in = (int)x->n_in;
+    c->n_attr = x->n_attr;
+    c->type = x->type;
+    c->out = ur__where(w, id);
+    c->shape = ur__shape_at(w, id)->s;
+    c->in = ur__bump_alloc(&p->memory, (x->n_in + 1) * sizeof *c->in);
+    c->shape_in = ur__bump_alloc(&p->memory, (x->n_in + 1) * sizeof *c->shape_in);
+    c->type_in = ur__bump_alloc(&p->memory, (x->n_in + 1) * sizeof *c->type_in);
+    c->attr = ur__bump_alloc(&p->memory, (x->n_attr + 1u) * sizeof *c->attr);
+    if (!c->in || !c->shape_in || !c->type_in || !c->attr)
+        return ur__out_of_memory(&w->g->owner);
+    for (uint32_t i = 0; i < x->n_in; i++) {
+        uint32_t u = ur__in(w, id)[i];
+        c->in[i] = ur__where(w, u);
+        c->shape_in[i] = ur__shape_at(w, u)->s;
+        c->type_in[i] = (ur_type)w->t->node[u].type;
+    }
+    if (x->n_attr)
+        memcpy(c->attr, ur__attr(w, id), x->n_attr * sizeof *c->attr);
+    return true;
+}
+
+/* A gradient that was not made in the store is moved there. */
+static bool emit_deposit(ur__work *w, uint32_t id)
+{
+    uint32_t d = ur__in(w, id)[0], slot;
+    ur__loc x = ur__where(w, d);
+    const int64_t *a = ur__attr(w, id);
+    const ur_params *ps = w->g->slot[a[0]].store;
+    ur__loc y = { UR__VALUES + 2 * (uint32_t)a[0] + 1,
+                  ps->param[a[1]].offset * ur__type_size((int)ps->type) };
+    if (x.region == y.region && x.offset == y.offset)
+        return true;
+    w->user[d] = id;
+    int write = write_mode(w, y, d, &slot);
+    ptrdiff_t step[UR_MAX_RANK];
+    ur__natural_strides(&ur__shape_at(w, d)->s, step);
+    return emit_part(w, d, d, y, step, write, slot);
+}
+
+static bool emit_unit(ur__work *w, uint32_t id)
+{
+    ptrdiff_t step[UR_MAX_RANK];
+    uint32_t slot;
+    switch (w->role[id]) {
+    case R_MAP:
+    case R_SUM_MAP:
+        return ur__emit_program(w, id);
+    case R_CONTRACTION: {
+        int write = write_mode(w, ur__where(w, id), id, &slot);
+        return ur__emit_contraction(w, id, &id, 1, write, slot);
+    }
+    case R_ACCUMULATE:
+        return ur__emit_accumulate(w, id);
+    case R_SCATTER: {
+        ur__loc y = ur__where(w, id);
+        int write = write_mode(w, y, id, &slot);
+        return emit_zero(w, id, y, write, slot) && emit_scatter(w, id, y);
+    }
+    case R_SLICE: {
+        ur__strides(w, ur__in(w, id)[0], step);
+        const int64_t *a = ur__attr(w, id);
+        ur__loc x = ur__where(w, ur__in(w, id)[0]);
+        x.offset += (uint64_t)(a[1] * step[a[0]]) * ur__type_size(w->t->node[id].type);
+        ptrdiff_t y_step[UR_MAX_RANK];
+        ur__natural_strides(&ur__shape_at(w, id)->s, y_step);
+        if (ur__shape_at(w, id)->s.rank < ur__shape_at(w, ur__in(w, id)[0])->s.rank)
+            memmove(step + a[0], step + a[0] + 1, (size_t)(UR_MAX_RANK - 1 - a[0]) * sizeof *step);
+        return ur__emit_move(w, id, x, step, ur__where(w, id), y_step, &ur__shape_at(w, id)->s,
+                             UR__OVER, 0);
+    }
+    case R_PAD:
+        return emit_pad(w, id);
+    case R_PART: {
+        ur__loc to = pad_target(w, id, ur__where(w, w->root[id]), step);
+        return emit_part(w, id, ur__in(w, id)[0], to, step, UR__OVER, 0);
+    }
+    case R_CONCAT:
+        return emit_concat(w, id);
+    case R_CALL:
+        return emit_call(w, id);
+    case R_EFFECT:
+        return w->t->node[id].op != &ur__op_deposit || emit_deposit(w, id);
+    default:
+        return true;
+    }
+}
+
+/* Goals that lie in other memory are copied out at the end; states are committed after success. */
+static bool emit_results(ur__work *w)
+{
+    ur__plan *p = w->p;
+    for (size_t i = 0; i < p->n_kept; i++) {
+        uint32_t id = w->map[p->kept[i].id];
+        ur__loc x = ur__where(w, id), y = p->kept[i].loc;
+        ptrdiff_t step[UR_MAX_RANK];
+        ur__natural_strides(&ur__shape_at(w, id)->s, step);
+        if ((x.region != y.region || x.offset != y.offset) &&
+            !emit_part(w, id, id, y, step, UR__OVER, 0))
+            return false;
+    }
+    size_t n = 0;
+    for (uint32_t id = 0; id < w->n; id++)
+        n += w->t->node[id].op == &ur__op_state_out;
+    p->commit = ur__bump_alloc(&p->memory, (n + 1) * sizeof *p->commit);
+    if (!p->commit)
+        return ur__out_of_memory(&w->g->owner);
+    for (uint32_t id = 0; id < w->n; id++)
+        if (w->t->node[id].op == &ur__op_state_out) {
+            const int64_t *a = ur__attr(w, id);
+            p->commit[p->n_commits++] = (ur__commit){ ur__where(w, ur__in(w, id)[0]),
+                                                      (uint32_t)a[0], (uint32_t)a[1] };
+        }
+    return true;
+}
+
+bool ur__pass_emit(ur__work *w)
+{
+    ur__plan *p = w->p;
+    memset(w->first, 0, w->n * sizeof *w->first);       /* lives are done: see emit_program.c */
+    p->n_deposit_slots = w->g->n_slots;
+    p->deposits = ur__bump_alloc(&p->memory, (w->g->n_slots + 1) * sizeof *p->deposits);
+    if (!p->deposits)
+        return ur__out_of_memory(&w->g->owner);
+    for (uint32_t id = 0; id < w->n; id++) {
+        if (w->t->node[id].op != &ur__op_deposit)
+            continue;
+        int64_t slot = ur__attr(w, id)[0];
+        if (!p->deposits[slot] &&
+            !(p->deposits[slot] = ur__bump_alloc(&p->memory, w->g->slot[slot].store->n)))
+            return ur__out_of_memory(&w->g->owner);
+    }
+    for (uint32_t pos = 0; pos < w->n_units; pos++)
+        if (!emit_unit(w, w->order[pos]))
+            return false;
+    return emit_results(w);
+}

@@ -1,0 +1,163 @@
+/* Contractions: strides of the operands, batch loops, packed panels.
+ *
+ *     C[.., M, N] = op(A)[.., M, K] op(B)[.., K, N],   op: itself or the transpose of its last two
+ *
+ * A right operand without batch and an untransposed left one make a single tall product: all leading
+ * axes of A are rows. A parameter on the right is packed once and kept until its values change. */
+#include "graph/plan/plan.h"
+
+typedef struct matrix {
+    ur__loc at;
+    ptrdiff_t row, col;                 /* strides in elements */
+    ptrdiff_t rows, cols;
+    int batch_rank;
+    const ur_shape *s;
+    ptrdiff_t stride[UR_MAX_RANK];
+} matrix;
+
+static matrix operand(const ur__work *w, uint32_t id, bool transposed)
+{
+    matrix x = { .at = ur__where(w, id), .s = &ur__shape_at(w, id)->s };
+    ur__strides(w, id, x.stride);
+    int r = x.s->rank;
+    x.batch_rank = r - 2;
+    x.row = x.stride[r - 2];
+    x.col = x.stride[r - 1];
+    x.rows = x.s->dim[r - 2];
+    x.cols = x.s->dim[r - 1];
+    if (transposed) {
+        ptrdiff_t t = x.row;
+        x.row = x.col, x.col = t;
+        t = x.rows;
+        x.rows = x.cols, x.cols = t;
+    }
+    return x;
+}
+
+/* All leading axes of A as rows. Operands of rank above 2 are contiguous. */
+static bool tall(const ur__work *w, uint32_t id)
+{
+    const uint32_t *in = ur__in(w, id);
+    return ur__shape_at(w, in[1])->s.rank == 2 && !ur__attr(w, id)[0];
+}
+
+bool ur__plain_product(const ur__work *w, uint32_t id)
+{
+    return w->t->node[id].op->kind == UR_CONTRACTION &&
+           (tall(w, id) || ur__shape_at(w, id)->s.rank == 2);
+}
+
+/* The panel of a parameter as a right operand; UINT32_MAX when it is none or packing is off. */
+static uint32_t panel_of(ur__work *w, uint32_t id, bool transposed, const matrix *b)
+{
+    ur_graph *g = w->g;
+    uint32_t root = ur__root(w, id, NULL);
+    if (w->t->node[root].op != &ur__op_param || !ur__on(g, UR__BIT_pack) ||
+        ur__shape_at(w, root)->count != (size_t)(b->rows * b->cols) || b->rows * b->cols == 0)
+        return UINT32_MAX;
+    const int64_t *a = ur__attr(w, root);
+    for (size_t i = 0; i < g->n_panels; i++) {
+        const ur__panel *p = &g->panel[i];
+        if (p->slot == a[0] && p->param == a[1] && p->transposed == transposed &&
+            p->k == b->rows && p->n == b->cols)
+            return (uint32_t)i;
+    }
+    const ur__kernels *k = ur__kernels_get();
+    const ur__kernel_set *set = g->precision == UR_F64 ? &k->f64 : &k->f32;
+    size_t bytes = set->packed_size(b->rows, b->cols);
+    if (!ur__reserve(&g->panel, &g->panel_cap, g->n_panels + 1, sizeof *g->panel) ||
+        !ur__block_grow(&g->panels, g->panels_used + bytes)) {
+        ur__out_of_memory(&g->owner);
+        return UINT32_MAX;
+    }
+    g->panel[g->n_panels] = (ur__panel){ .slot = (uint32_t)a[0], .param = (uint32_t)a[1],
+                                         .transposed = transposed, .k = b->rows, .n = b->cols,
+                                         .offset = g->panels_used };
+    g->panels_used += (bytes + 63) / 64 * 64;
+    return (uint32_t)g->n_panels++;
+}
+
+/* Every plan renews the panels it uses, once, before the first use. */
+static bool pack_once(ur__work *w, uint32_t panel, uint32_t node)
+{
+    for (size_t i = 0; i < w->p->n_packed; i++)
+        if (w->p->packed[i] == panel)
+            return true;
+    if (!ur__reserve(&w->p->packed, &w->p->packed_cap, w->p->n_packed + 1, sizeof panel))
+        return ur__out_of_memory(&w->g->owner);
+    w->p->packed[w->p->n_packed++] = panel;
+    if (!ur__add_step(w, UR__PACK, node, 0))
+        return false;
+    w->p->step[w->p->n_steps - 1].panel = panel;
+    w->p->merged[UR__BIT_pack]++;
+    return true;
+}
+
+static bool fill_term(ur__work *w, uint32_t product, ur__term *t)
+{
+    const uint32_t *in = ur__in(w, product);
+    const int64_t *flag = ur__attr(w, product);
+    matrix a = operand(w, in[0], flag[0]), b = operand(w, in[1], flag[1]);
+    *t = (ur__term){ .a = a.at, .b = b.at, .a_m = a.row, .a_k = a.col, .b_k = b.row,
+                     .b_n = b.col, .k = b.rows };
+    if (b.batch_rank)
+        return true;
+    uint32_t panel = panel_of(w, in[1], flag[1], &b);
+    if (panel == UINT32_MAX)
+        return !w->g->owner.failed;
+    t->b = (ur__loc){ UR__PANELS, w->g->panel[panel].offset };
+    t->b_k = t->b_n = 0;
+    return pack_once(w, panel, in[1]);
+}
+
+/* Strides of an operand over the result's leading axes; 0 along axes it lacks or repeats. */
+static void batch_steps(const matrix *x, int rank, ptrdiff_t *step)
+{
+    for (int i = 0; i < rank; i++) {
+        int k = x->batch_rank - rank + i;
+        step[i] = k < 0 || x->s->dim[k] == 1 ? 0 : x->stride[k];
+    }
+}
+
+bool ur__emit_contraction(ur__work *w, uint32_t node, const uint32_t *terms, size_t n_terms,
+                          int write, uint32_t slot)
+{
+    uint32_t first = terms[0];
+    const uint32_t *in = ur__in(w, first);
+    const int64_t *flag = ur__attr(w, first);
+    const ur__shape *out = ur__shape_at(w, first);
+    int rank = out->s.rank;
+    ur__contraction c = { .n = out->s.dim[rank - 1], .m = out->s.dim[rank - 2],
+                          .n_terms = n_terms, .type = w->t->node[node].type, .write = write,
+                          .slot = slot };
+    c.ldc = c.n;
+    c.c = ur__where(w, node);
+    if (out->count == 0)
+        return true;
+    if (ur__plain_product(w, first)) {
+        c.m = (ptrdiff_t)(out->count / (size_t)c.n);
+    } else {
+        matrix a = operand(w, in[0], flag[0]), b = operand(w, in[1], flag[1]);
+        ptrdiff_t full[UR_MAX_RANK];
+        ur__natural_strides(&out->s, full);
+        c.batch_rank = rank - 2;
+        batch_steps(&a, rank - 2, c.a_step);
+        batch_steps(&b, rank - 2, c.b_step);
+        for (int i = 0; i < rank - 2; i++) {
+            c.batch[i] = out->s.dim[i];
+            c.c_step[i] = full[i];
+        }
+    }
+    c.term = ur__bump_alloc(&w->p->memory, n_terms * sizeof *c.term);
+    if (!c.term)
+        return ur__out_of_memory(&w->g->owner);
+    for (size_t i = 0; i < n_terms; i++) {
+        if (!fill_term(w, terms[i], &c.term[i]))
+            return false;
+        w->p->flops += 2.0 * (double)out->count * (double)c.term[i].k;
+    }
+    ur__contraction *body = ur__add_step(w, UR__CONTRACT, node, sizeof *body);
+    if (body)
+        *body = c;
+    return body != NULL;
+}

@@ -1,0 +1,96 @@
+/* Map fusion: clusters of elementwise nodes become one tiled program.
+ *
+ * A level rises along every edge that cannot be fused, so two elementwise nodes of one level that
+ * are joined by an edge can be computed together: a path between them through anything else would
+ * have raised the level. Clusters are the components of such edges (union-find); level order is
+ * then an order of execution, products and the like of a level before its clusters.
+ *
+ * A node that a gradient rule made is anchored: its level is at least that of the gradient that the
+ * rule was given, or else 1 - y^2 would be computed in the forward pass and kept. */
+#include "graph/plan/plan.h"
+
+static uint32_t find(uint32_t *parent, uint32_t x)
+{
+    while (parent[x] != x) {
+        parent[x] = parent[parent[x]];
+        x = parent[x];
+    }
+    return x;
+}
+
+static bool fusable(const ur__work *w, uint32_t u, uint32_t v)
+{
+    return ur__elementwise(w, u) && w->t->node[u].shape == w->t->node[v].shape &&
+           w->t->node[u].type == w->t->node[v].type;
+}
+
+/* Levels are even for products, calls and moves, and odd for clusters. */
+static uint32_t level_of(const ur__work *w, uint32_t id)
+{
+    const ur__node *x = &w->t->node[id];
+    bool map = ur__elementwise(w, id), fuse = ur__on(w->g, UR__BIT_fuse);
+    uint32_t level = map, anchor = w->t->origin[id].anchor;
+    for (uint32_t i = 0; i < x->n_in; i++) {
+        uint32_t u = ur__in(w, id)[i], at = w->level[u];
+        if (w->role[u] == R_LEAF || w->role[u] == R_HAVE)
+            continue;
+        if (w->role[id] == R_ALIAS || (map && fuse && fusable(w, u, id)))
+            ;
+        else if (map)
+            at = (at + 1) | 1;
+        else
+            at = (at | 1) + 1;
+        level = at > level ? at : level;
+    }
+    if (anchor && w->role[anchor] > R_HAVE && w->role[id] != R_ALIAS) {
+        uint32_t at = w->level[anchor];
+        at = map ? at | 1 : at + (at & 1);
+        level = at > level ? at : level;
+    }
+    return level;
+}
+
+bool ur__pass_fuse(ur__work *w)
+{
+    bool fuse = ur__on(w->g, UR__BIT_fuse);
+    uint32_t *parent = ur__bump_alloc(&w->g->scratch, w->n * sizeof *parent);
+    if (!parent)
+        return ur__out_of_memory(&w->g->owner);
+    for (uint32_t id = 0; id < w->n; id++) {
+        parent[id] = id;
+        if (w->role[id] == R_DEAD || w->role[id] == R_LEAF || w->role[id] == R_HAVE)
+            continue;
+        w->level[id] = level_of(w, id);
+        if (!ur__elementwise(w, id) || !fuse)
+            continue;
+        for (uint32_t i = 0; i < w->t->node[id].n_in; i++) {
+            uint32_t u = ur__in(w, id)[i];
+            if (fusable(w, u, id) && w->level[u] == w->level[id])
+                parent[find(parent, u)] = find(parent, id);
+        }
+    }
+    for (uint32_t id = 0; id < w->n; id++) {
+        if (w->role[id] == R_ABSORBED)
+            continue;
+        w->unit[id] = ur__elementwise(w, id) ? find(parent, id) : id;
+        if (w->unit[id] != id)
+            w->p->merged[UR__BIT_fuse]++;
+    }
+    /* what others than the cluster want is stored; the rest lives in tiles only */
+    for (uint32_t id = 0; id < w->n; id++) {
+        if (w->role[id] == R_DEAD)
+            continue;
+        for (uint32_t i = 0; i < w->t->node[id].n_in; i++) {
+            uint32_t u = ur__in(w, id)[i];
+            if (ur__elementwise(w, u) && (!ur__elementwise(w, id) || w->unit[u] != w->unit[id]))
+                w->stored[u] = 1;
+        }
+        if (w->goal[id] && ur__elementwise(w, id))
+            w->stored[id] = 1;
+    }
+    for (uint32_t id = 0; id < w->n; id++)
+        if (ur__elementwise(w, id) && !w->stored[id])
+            w->p->saved[UR__BIT_fuse] += (double)ur__shape_at(w, id)->count *
+                                         (double)ur__type_size(w->t->node[id].type);
+    return true;
+}

@@ -1,0 +1,223 @@
+/* Memory: an offset in the arena for every value that a step writes.
+ *
+ * A root (a value with memory of its own) lives from the first step that writes into it to the last
+ * that reads it, forward and backward together. Walking the steps in order, memory is taken from
+ * the free pieces of the same size class, or at the end; what dies is freed after its step. Linear
+ * in the number of values; a recurrence finds the pieces of the step before.
+ *
+ * Goals lie in the tape's data block instead, where they outlive the arena; the gradient of a
+ * parameter, made by one product or accumulation, lies in the store at once. */
+#include "graph/plan/plan.h"
+
+enum { ALIGN = 64, CLASSES = 64 * 4 };
+
+static size_t round_up(size_t n)
+{
+    return (n + ALIGN - 1) / ALIGN * ALIGN;
+}
+
+static void touch(ur__work *w, uint32_t id, uint32_t pos, bool writes)
+{
+    uint32_t r = ur__root(w, id, NULL);
+    if (w->role[r] == R_LEAF || w->role[r] == R_HAVE)
+        return;
+    if (writes && pos < w->first[r])
+        w->first[r] = pos;
+    if (pos > w->last[r])
+        w->last[r] = pos;
+}
+
+/* Remembers who reads a root last, as long as all its last readers are elementwise and walk it as
+ * their own index space. */
+static void note_reader(ur__work *w, uint32_t id, uint32_t u)
+{
+    uint32_t r = ur__root(w, u, NULL), pos = w->pos[id];
+    bool direct = u == r && ur__elementwise(w, id) && w->t->node[u].shape == w->t->node[id].shape &&
+                  w->t->node[u].type == w->t->node[id].type;
+    if (pos != w->last[r])
+        return;
+    if (!direct)
+        w->reader[r] = UINT32_MAX;
+    else if (w->reader[r] < id + 1)
+        w->reader[r] = id + 1;
+}
+
+static void measure_lives(ur__work *w)
+{
+    for (uint32_t id = 0; id < w->n; id++)
+        w->first[id] = UINT32_MAX;
+    for (uint32_t id = 0; id < w->n; id++) {
+        uint8_t r = w->role[id];
+        if (ur__computed(w, id) && (!ur__elementwise(w, id) || w->stored[id]))
+            touch(w, id, w->pos[id], true);
+        if (w->goal[id] && r != R_EFFECT)
+            touch(w, id, w->n_units, false);
+        if (!ur__computed(w, id) && r != R_ABSORBED && r != R_EFFECT)
+            continue;
+        bool state = w->t->node[id].op == &ur__op_state_out;
+        for (uint32_t i = 0; i < w->t->node[id].n_in; i++)
+            touch(w, ur__in(w, id)[i], state ? w->n_units : w->pos[id], false);
+    }
+    for (uint32_t id = 0; id < w->n; id++)
+        if (ur__computed(w, id) || w->role[id] == R_ABSORBED)
+            for (uint32_t i = 0; i < w->t->node[id].n_in; i++)
+                note_reader(w, id, ur__in(w, id)[i]);
+}
+
+/* Where results outlive the run: goals with memory of their own go to the data block. */
+static bool place_goals(ur__work *w)
+{
+    ur_graph *g = w->g;
+    ur__plan *p = w->p;
+    size_t n = 0, used = g->data_used;
+    for (size_t id = 0; id < g->tape.n; id++) {
+        uint32_t x = w->map[id];
+        n += x != UINT32_MAX && w->goal[x] && w->role[x] != R_EFFECT;
+    }
+    p->kept = ur__bump_alloc(&p->memory, (n + 1) * sizeof *p->kept);
+    uint32_t *at = ur__bump_alloc(&g->scratch, w->n * sizeof *at);
+    if (!p->kept || !at)
+        return ur__out_of_memory(&g->owner);
+    for (size_t id = 0; id < g->tape.n; id++) {
+        uint32_t x = w->map[id];
+        if (x == UINT32_MAX || !w->goal[x] || w->role[x] == R_EFFECT)
+            continue;
+        if (!at[x]) {
+            ur__loc l = { UR__DATA, used };
+            used += round_up(ur__shape_at(w, x)->count * ur__type_size(w->t->node[x].type));
+            if (w->root[x] == x && !ur__is_leaf(w->t->node[x].op))
+                w->loc[x] = l;
+            p->kept[p->n_kept] = (ur__kept){ (uint32_t)id, l };
+            at[x] = (uint32_t)++p->n_kept;
+        } else {
+            p->kept[p->n_kept++] = (ur__kept){ (uint32_t)id, p->kept[at[x] - 1].loc };
+        }
+    }
+    p->data_end = used;
+    return true;
+}
+
+/* A gradient that one step makes and nobody else reads is made in the store. */
+static void place_gradients(ur__work *w)
+{
+    for (uint32_t id = 0; id < w->n; id++) {
+        if (w->t->node[id].op != &ur__op_deposit || w->role[id] != R_EFFECT)
+            continue;
+        uint32_t d = ur__in(w, id)[0];
+        uint8_t r = w->role[d];
+        const int64_t *a = ur__attr(w, id);
+        if ((r == R_CONTRACTION || r == R_ACCUMULATE || r == R_SCATTER) && w->uses[d] == 1 &&
+            !w->goal[d] && w->root[d] == d && w->loc[d].region == UR__NOWHERE &&
+            (r != R_CONTRACTION || ur__plain_product(w, d)) && w->stored[d] != 2) {
+            const ur_params *ps = w->g->slot[a[0]].store;
+            w->loc[d] = (ur__loc){ UR__VALUES + 2 * (uint32_t)a[0] + 1,
+                                   ps->param[a[1]].offset * ur__type_size((int)ps->type) };
+        }
+    }
+}
+
+/* Size classes: four to every power of two, so at most a quarter is lost. */
+static unsigned class_of(size_t bytes, size_t *rounded)
+{
+    size_t units = bytes / ALIGN ? bytes / ALIGN : 1, step;
+    unsigned log = 0;
+    while (units >> (log + 1))
+        log++;
+    step = log >= 2 ? (size_t)1 << (log - 2) : 1;
+    units = (units + step - 1) / step * step;
+    for (log = 0; units >> (log + 1);)
+        log++;
+    step = log >= 2 ? (size_t)1 << (log - 2) : 1;
+    *rounded = units * ALIGN;
+    return 4 * log + (unsigned)((units >> (log >= 2 ? log - 2 : 0)) & 3);
+}
+
+typedef struct pieces {
+    uint32_t *dying, *chain;            /* roots by last position, linked */
+    uint32_t free_list[CLASSES];        /* 1 + root whose piece is free */
+    uint32_t *free_next;
+    size_t end;
+} pieces;
+
+enum { FEW = 12 };
+
+/* An elementwise result can lie where an operand lies that nobody reads after it: a program's blocks
+ * are read before they are written. So the gates of a cell become their own gradients. */
+static bool take_over(ur__work *w, pieces *f, uint32_t r, uint32_t pos)
+{
+    if (!ur__elementwise(w, r))
+        return false;
+    uint32_t d = f->dying[pos];
+    for (int tries = 0; d && tries < FEW; d = f->chain[d - 1], tries++) {
+        uint32_t x = d - 1, reader = w->reader[x];
+        if (reader == 0 || reader == UINT32_MAX || w->first[x] >= pos ||
+            w->t->node[x].shape != w->t->node[r].shape ||
+            w->t->node[x].type != w->t->node[r].type ||
+            reader - 1 > r || (reader - 1 == r && w->role[r] == R_SUM_MAP))
+            continue;
+        w->loc[r] = w->loc[x];
+        w->reader[x] = UINT32_MAX;
+        w->first[x] = UINT32_MAX;       /* its piece is not its own any more */
+        return true;
+    }
+    return false;
+}
+
+static void take(ur__work *w, pieces *f, uint32_t r)
+{
+    size_t bytes, need = ur__shape_at(w, r)->count * ur__type_size(w->t->node[r].type);
+    unsigned k = class_of(round_up(need), &bytes);
+    uint64_t offset;
+    if (f->free_list[k]) {
+        uint32_t dead = f->free_list[k] - 1;
+        f->free_list[k] = f->free_next[dead];
+        offset = w->loc[dead].offset;
+    } else {
+        offset = f->end;
+        f->end += bytes;
+    }
+    w->loc[r] = (ur__loc){ UR__ARENA, offset };
+}
+
+static void release(ur__work *w, pieces *f, uint32_t r)
+{
+    size_t bytes, need = ur__shape_at(w, r)->count * ur__type_size(w->t->node[r].type);
+    unsigned k = class_of(round_up(need), &bytes);
+    f->free_next[r] = f->free_list[k];
+    f->free_list[k] = r + 1;
+}
+
+bool ur__pass_offsets(ur__work *w)
+{
+    ur_graph *g = w->g;
+    pieces f = { .end = 0 };
+    uint32_t *born = ur__bump_alloc(&g->scratch, ((size_t)w->n_units + 1) * sizeof *born);
+    f.dying = ur__bump_alloc(&g->scratch, ((size_t)w->n_units + 1) * sizeof *f.dying);
+    f.chain = ur__bump_alloc(&g->scratch, 2 * (size_t)w->n * sizeof *f.chain);
+    f.free_next = ur__bump_alloc(&g->scratch, w->n * sizeof *f.free_next);
+    if (!born || !f.dying || !f.chain || !f.free_next)
+        return ur__out_of_memory(&g->owner);
+    uint32_t *born_next = f.chain + w->n;
+    measure_lives(w);
+    if (!place_goals(w))
+        return false;
+    place_gradients(w);
+    for (uint32_t id = 0; id < w->n; id++) {
+        if (w->first[id] == UINT32_MAX || w->loc[id].region != UR__NOWHERE)
+            continue;
+        born_next[id] = born[w->first[id]];
+        born[w->first[id]] = id + 1;
+        f.chain[id] = f.dying[w->last[id]];
+        f.dying[w->last[id]] = id + 1;
+    }
+    for (uint32_t pos = 0; pos < w->n_units; pos++) {
+        for (uint32_t r = born[pos]; r; r = born_next[r - 1])
+            if (!take_over(w, &f, r - 1, pos))
+                take(w, &f, r - 1);
+        for (uint32_t r = f.dying[pos]; r; r = f.chain[r - 1])
+            if (w->first[r - 1] != UINT32_MAX)
+                release(w, &f, r - 1);
+    }
+    w->p->arena_bytes = f.end;
+    return true;
+}

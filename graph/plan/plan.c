@@ -1,0 +1,149 @@
+/* The planner's driver: from a tape to a list of kernel calls. */
+#include "graph/plan/plan.h"
+
+static const char *const rewrite_name[] = {
+#define X(name) #name,
+    UR__REWRITES(X)
+#undef X
+};
+
+static int rewrite_of(const char *name, size_t length)
+{
+    for (int i = 0; i < UR__N_REWRITES; i++)
+        if (strlen(rewrite_name[i]) == length && memcmp(rewrite_name[i], name, length) == 0)
+            return i;
+    return -1;
+}
+
+uint32_t ur__rewrites_named(const char *list)
+{
+    uint32_t bits = 0;
+    while (list && *list) {
+        size_t n = strcspn(list, ",");
+        int k = rewrite_of(list, n);
+        if (k >= 0)
+            bits |= 1u << k;
+        list += n + (list[n] == ',');
+    }
+    return bits;
+}
+
+bool ur_rewrite(ur_graph *g, const char *name, bool on)
+{
+    int k = rewrite_of(name, strlen(name));
+    if (k < 0)
+        return false;
+    g->off = on ? g->off & ~(1u << k) : g->off | 1u << k;
+    return true;
+}
+
+/* Room for everything that the passes say of a node, zeroed. */
+static bool prepare(ur__work *w)
+{
+    ur__bump *s = &w->g->scratch;
+    size_t n = w->n + 1;
+    w->role = ur__bump_alloc(s, n);
+    w->goal = ur__bump_alloc(s, n);
+    w->strict = ur__bump_alloc(s, n);
+    w->stored = ur__bump_alloc(s, n);
+    w->uses = ur__bump_alloc(s, n * sizeof *w->uses);
+    w->user = ur__bump_alloc(s, n * sizeof *w->user);
+    w->root = ur__bump_alloc(s, n * sizeof *w->root);
+    w->offset = ur__bump_alloc(s, n * sizeof *w->offset);
+    w->stride = ur__bump_alloc(s, n * sizeof *w->stride);
+    w->level = ur__bump_alloc(s, n * sizeof *w->level);
+    w->unit = ur__bump_alloc(s, n * sizeof *w->unit);
+    w->pos = ur__bump_alloc(s, n * sizeof *w->pos);
+    w->order = ur__bump_alloc(s, n * sizeof *w->order);
+    w->next = ur__bump_alloc(s, n * sizeof *w->next);
+    w->loc = ur__bump_alloc(s, n * sizeof *w->loc);
+    w->first = ur__bump_alloc(s, n * sizeof *w->first);
+    w->last = ur__bump_alloc(s, n * sizeof *w->last);
+    w->reader = ur__bump_alloc(s, n * sizeof *w->reader);
+    return w->role && w->goal && w->strict && w->stored && w->uses && w->user && w->root &&
+           w->offset && w->stride && w->level && w->unit && w->pos && w->order && w->next &&
+           w->loc && w->first && w->last && w->reader;
+}
+
+/* What texts say of the steps after the expanded tape is gone. */
+static bool keep_labels(ur__work *w)
+{
+    ur__plan *p = w->p;
+    p->label = ur__bump_alloc(&p->memory, (p->n_steps + 1) * sizeof *p->label);
+    if (!p->label)
+        return ur__out_of_memory(&w->g->owner);
+    for (size_t i = 0; i < p->n_steps; i++) {
+        uint32_t id = p->step[i].node;
+        p->label[i] = (ur__label){ .op = w->t->node[id].op, .at = w->t->origin[id].at,
+                                   .adjoint = w->t->origin[id].anchor != 0,
+                                   .shape = w->t->node[id].shape,
+                                   .scope = w->t->origin[id].scope };
+    }
+    return true;
+}
+
+static bool seal_stores(ur_graph *g)
+{
+    for (size_t i = 0; i < g->n_slots; i++)
+        if (!ur__seal(g->slot[i].store))
+            return ur__fail(&g->owner, "%s", g->slot[i].store->owner.error);
+    return true;
+}
+
+static void empty(ur__tape *t)
+{
+    t->n = t->n_operands = t->n_attrs = 0;
+    t->hash = 0;
+}
+
+static bool build(ur_graph *g, ur__plan *p)
+{
+    ur__bump_reset(&g->scratch);
+    empty(&g->expanded);
+    g->consts_used = 0;
+    ur__work w = { .g = g, .p = p, .t = &g->expanded };
+    w.map = ur__bump_alloc(&g->scratch, (g->tape.n + 1) * sizeof *w.map);
+    if (!w.map)
+        return ur__out_of_memory(&g->owner);
+    if (!seal_stores(g) || !ur__cache_key(g, p) || !ur__expand(g, &g->expanded, w.map))
+        return false;
+    w.n = (uint32_t)g->expanded.n;
+    p->n_nodes = w.n;
+    if (!prepare(&w))
+        return ur__out_of_memory(&g->owner);
+    bool ok = ur__pass_live(&w) && ur__pass_kmerge(&w) && ur__pass_views(&w) &&
+              ur__pass_fuse(&w) && ur__pass_schedule(&w) && ur__pass_offsets(&w) &&
+              ur__pass_emit(&w) && keep_labels(&w);
+    p->consts = g->consts;              /* the leaves that rules made belong to the plan now */
+    memset(&g->consts, 0, sizeof g->consts);
+    return ok && !g->owner.failed;
+}
+
+ur__plan *ur__plan_new(ur_graph *g)
+{
+    ur__plan *p = ur__realloc(NULL, 0, sizeof *p);
+    if (!p) {
+        ur__out_of_memory(&g->owner);
+        return NULL;
+    }
+    memset(p, 0, sizeof *p);
+    if (build(g, p))
+        return p;
+    ur__plan_free(g, p);
+    return NULL;
+}
+
+ur__plan *ur__plan_for(ur_graph *g)
+{
+    ur__plan *p = ur__cache_find(g);
+    if (!p) {
+        double start = ur__now_ns();
+        if (!(p = ur__plan_new(g)))
+            return NULL;
+        ur__cache_insert(g, p);
+        g->plans_made++;
+        g->plan_ns = ur__now_ns() - start;
+    }
+    g->last_plan = p;
+    return p;
+}

@@ -1,0 +1,246 @@
+/* plan.h: a plan is a list of kernel calls over one arena; and what the passes that make it share.
+ *
+ * The passes, in order (each in the file of its name):
+ *     expand   (grad.c)   the tape with its adjoints
+ *     live                goals, what they need, what is known already; the role of every node
+ *     kmerge              sums of products become one contraction over all of them
+ *     views               slices and stacks that need no copy
+ *     fuse                clusters of elementwise nodes, levels
+ *     schedule            the order of units
+ *     offsets             the arena
+ *     emit                the steps
+ */
+#ifndef UR_PLAN_H
+#define UR_PLAN_H
+
+#include "graph/internal.h"
+
+/* Rewrites that can be switched off; a bit each in g->off. */
+#define UR__REWRITES(X) X(kmerge) X(fuse) X(views) X(accumulate) X(pack)
+enum {
+#define X(name) UR__BIT_##name,
+    UR__REWRITES(X)
+#undef X
+    UR__N_REWRITES
+};
+uint32_t ur__rewrites_named(const char *list);          /* the bits of a comma-separated list */
+static inline bool ur__on(const ur_graph *g, int bit) { return !(g->off >> bit & 1); }
+
+/* ---------------------------------------------------------------------------------------- steps */
+
+/* How a step writes: over what was there, in addition to it, or, for the gradient block of a store,
+ * whichever the store's stamp asks for in that run. */
+enum { UR__OVER, UR__ADD, UR__BY_STAMP };
+
+/* One tiled program of elementwise instructions over a common index space. */
+typedef struct ur__access {
+    ur__loc loc;
+    ptrdiff_t stride[UR_MAX_RANK];      /* elements, per collapsed dimension */
+    int tile;                           /* into which it is brought, or -1 to read in place */
+} ur__access;
+typedef struct ur__instruction {
+    ur__map_kernel *run;
+    int y, a, b, c;                     /* pointer numbers: inputs, outputs, then tiles; -1 none */
+} ur__instruction;
+typedef struct ur__program {
+    int rank, type;
+    ptrdiff_t dim[UR_MAX_RANK];         /* collapsed; the last one is innermost */
+    int n_in, n_out, n_instructions, n_tiles;
+    ur__access *in, *out;
+    ur__instruction *instruction;
+} ur__program;
+
+/* A contraction: for each batch index, C (+)= sum over terms A B. */
+typedef struct ur__term {
+    ur__loc a, b;
+    ptrdiff_t a_m, a_k, b_k, b_n, k;
+} ur__term;
+typedef struct ur__contraction {
+    ptrdiff_t m, n, ldc;
+    size_t n_terms;
+    ur__term *term;
+    ur__loc c;
+    int type, write;
+    uint32_t slot;                      /* of UR__BY_STAMP */
+    int batch_rank;                     /* loops outside; strides in elements */
+    ptrdiff_t batch[UR_MAX_RANK], a_step[UR_MAX_RANK], b_step[UR_MAX_RANK], c_step[UR_MAX_RANK];
+} ur__contraction;
+
+/* y = x or y += x over a strided index space. */
+typedef struct ur__move {
+    ur__loc x, y;
+    int rank, type, write;
+    uint32_t slot;
+    ptrdiff_t dim[UR_MAX_RANK], x_step[UR_MAX_RANK], y_step[UR_MAX_RANK];
+} ur__move;
+
+typedef struct ur__zero {
+    ur__loc y;
+    size_t bytes;
+    int write;                          /* UR__BY_STAMP: only when overwriting */
+    uint32_t slot;
+} ur__zero;
+
+/* Adds rows of x into the table y. */
+typedef struct ur__scatter {
+    ur__loc x, ids, y;
+    size_t n, width, rows;
+    int type;
+} ur__scatter;
+
+typedef struct ur__call {
+    const ur_op *op;
+    int n_in, n_attr, type;
+    ur__loc *in, out;
+    ur_shape *shape_in, shape;
+    ur_type *type_in;
+    int64_t *attr;
+} ur__call;
+
+typedef struct ur__commit {             /* the new value of a state */
+    ur__loc x;
+    uint32_t slot, param;
+} ur__commit;
+
+typedef enum ur__what {
+    UR__PROGRAM, UR__CONTRACT, UR__MOVE, UR__ZERO, UR__SCATTER, UR__CALL, UR__PACK
+} ur__what;
+
+typedef struct ur__step {
+    ur__what what;
+    uint32_t node;                      /* of the plan's tape, for names; the last one merged */
+    uint32_t panel;                     /* UR__PACK */
+    void *body;
+} ur__step;
+
+typedef struct ur__label {              /* what the printer and the errors say of a node */
+    const ur_op *op;
+    ur_at at;
+    uint32_t shape, scope;
+    bool adjoint;
+} ur__label;
+
+struct ur__plan {
+    struct ur__plan *next;
+    /* the key */
+    ur__node *node;
+    uint32_t *operand;
+    int64_t *attr;
+    size_t n_tape, n_operands, n_attrs, done, data_begin;
+    uint64_t hash;
+    uint32_t off;
+    uint64_t kept_hash;
+    /* what runs */
+    ur__step *step;
+    size_t n_steps, step_cap;
+    ur__commit *commit;
+    size_t n_commits;
+    ur__kept *kept;
+    size_t n_kept;
+    size_t n_nodes, arena_bytes, data_end, scratch_bytes;
+    ur__block consts;
+    uint32_t *packed;                   /* panels that it renews */
+    size_t n_packed, packed_cap;
+    uint8_t **deposits;                 /* [slot][parameter]: this plan writes its gradient */
+    size_t n_deposit_slots;
+    ur__label *label;                   /* of each step */
+    size_t merged[UR__N_REWRITES];      /* nodes that each rewrite merged */
+    double saved[UR__N_REWRITES];       /* bytes that it saved */
+    double flops;
+    int pinned;
+    uint32_t ran_generation;            /* the tape that it last ran on */
+    ur__bump memory;
+};
+
+/* ----------------------------------------------------------------------------------- the passes */
+
+typedef enum ur__role {
+    R_DEAD, R_LEAF, R_HAVE,             /* not needed; from outside; known from an earlier run */
+    R_ALIAS,                            /* part of another value's memory */
+    R_MAP, R_SUM_MAP,                   /* elementwise; a small sum that acts like one */
+    R_ACCUMULATE,                       /* a sum with merged terms */
+    R_ABSORBED,                         /* a term that its sum computes */
+    R_CONTRACTION, R_CALL, R_SCATTER, R_PAD, R_SLICE, R_CONCAT,
+    R_PART,                             /* a padded part, moved into its sum as soon as it is there */
+    R_EFFECT
+} ur__role;
+
+typedef struct ur__work {
+    ur_graph *g;
+    ur__plan *p;
+    const ur__tape *t;
+    uint32_t n;
+    uint32_t *map;              /* tape -> plan's tape */
+    uint8_t *role, *goal, *strict, *stored;
+    uint32_t *uses;             /* live consumers */
+    uint32_t *user;             /* the last of them */
+    uint32_t *root;             /* whose memory it lies in; itself normally */
+    int64_t *offset;            /* elements from the root's begin */
+    ptrdiff_t **stride;         /* NULL: contiguous */
+    uint32_t *level, *unit, *pos;
+    uint32_t *order;            /* units in order of execution, by their last node */
+    uint32_t n_units;
+    uint32_t *next;             /* members of a unit, linked in order of the tape */
+    ur__loc *loc;               /* of roots */
+    uint32_t *first, *last;     /* positions of roots */
+    uint32_t *reader;           /* the last node that reads a root, 1 + id; 0 not elementwise */
+} ur__work;
+
+bool ur__pass_live(ur__work *w);
+bool ur__pass_kmerge(ur__work *w);
+bool ur__pass_views(ur__work *w);
+bool ur__pass_fuse(ur__work *w);
+bool ur__pass_schedule(ur__work *w);
+bool ur__pass_offsets(ur__work *w);
+bool ur__pass_emit(ur__work *w);
+
+static inline const uint32_t *ur__in(const ur__work *w, uint32_t id)
+{
+    return w->t->operand + w->t->node[id].in;
+}
+static inline const int64_t *ur__attr(const ur__work *w, uint32_t id)
+{
+    return w->t->attr + w->t->node[id].attr;
+}
+static inline const ur__shape *ur__shape_at(const ur__work *w, uint32_t id)
+{
+    return &w->g->shape[w->t->node[id].shape];
+}
+static inline bool ur__elementwise(const ur__work *w, uint32_t id)
+{
+    return w->role[id] == R_MAP || w->role[id] == R_SUM_MAP;
+}
+/* Computed by a step of its own (and so able to be computed anywhere). */
+static inline bool ur__computed(const ur__work *w, uint32_t id)
+{
+    uint8_t r = w->role[id];
+    return r >= R_MAP && r <= R_PART && r != R_ABSORBED;
+}
+
+/* Where node id lies: its root's location and the offset; strides in elements. */
+ur__loc ur__where(const ur__work *w, uint32_t id);
+uint32_t ur__root(const ur__work *w, uint32_t id, int64_t *offset);
+void ur__strides(const ur__work *w, uint32_t id, ptrdiff_t stride[UR_MAX_RANK]);
+void ur__natural_strides(const ur_shape *s, ptrdiff_t stride[UR_MAX_RANK]);
+
+/* emit_*.c: appends steps. */
+void *ur__add_step(ur__work *w, ur__what what, uint32_t node, size_t bytes);
+bool ur__emit_program(ur__work *w, uint32_t unit);
+bool ur__emit_contraction(ur__work *w, uint32_t node, const uint32_t *terms, size_t n_terms,
+                          int write, uint32_t slot);
+bool ur__emit_accumulate(ur__work *w, uint32_t node);
+bool ur__emit_move(ur__work *w, uint32_t node, ur__loc x, const ptrdiff_t *x_step, ur__loc y,
+                   const ptrdiff_t *y_step, const ur_shape *s, int write, uint32_t slot);
+/* Whether a contraction has no batch loop, so that it can be a term of a merged one. */
+bool ur__plain_product(const ur__work *w, uint32_t id);
+
+ur__plan *ur__plan_new(ur_graph *g);                    /* of the tape as it is; not cached */
+
+/* cache.c */
+void ur__cache_free(ur_graph *g);
+void ur__cache_trim(ur_graph *g);
+ur__plan *ur__cache_find(ur_graph *g);
+void ur__cache_insert(ur_graph *g, ur__plan *p);
+bool ur__cache_key(ur_graph *g, ur__plan *p);           /* copies the tape's structure into p */
+
+#endif

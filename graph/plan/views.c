@@ -1,0 +1,200 @@
+/* Views: values that are part of another value's memory, so that nothing is copied.
+ *
+ *   reshape                    its operand under another shape
+ *   slice                      a part of its operand; where it is not contiguous, only consumers
+ *                              that take strides (elementwise, products, moves) see it so
+ *   stack, concat in front     the operands are computed where they belong: [T, B, F] sequences
+ *   sums of padded parts       likewise, where the parts tile the sum: the adjoint of the above */
+#include "graph/plan/plan.h"
+
+void ur__natural_strides(const ur_shape *s, ptrdiff_t stride[UR_MAX_RANK])
+{
+    ptrdiff_t n = 1;
+    for (int i = s->rank; i-- > 0; n *= s->dim[i])
+        stride[i] = n;
+}
+
+void ur__strides(const ur__work *w, uint32_t id, ptrdiff_t stride[UR_MAX_RANK])
+{
+    if (w->stride[id])
+        memcpy(stride, w->stride[id], UR_MAX_RANK * sizeof *stride);
+    else
+        ur__natural_strides(&ur__shape_at(w, id)->s, stride);
+}
+
+uint32_t ur__root(const ur__work *w, uint32_t id, int64_t *offset)
+{
+    int64_t at = 0;
+    while (w->root[id] != id) {
+        at += w->offset[id];
+        id = w->root[id];
+    }
+    if (offset)
+        *offset = at;
+    return id;
+}
+
+ur__loc ur__where(const ur__work *w, uint32_t id)
+{
+    int64_t offset;
+    uint32_t root = ur__root(w, id, &offset);
+    ur__loc l = w->loc[root];
+    l.offset += (uint64_t)offset * ur__type_size(w->t->node[id].type);
+    return l;
+}
+
+/* Which operands must be contiguous: those of calls, scatters, reshapes and stacks of rows. */
+static void mark_strict(ur__work *w)
+{
+    for (uint32_t id = 0; id < w->n; id++) {
+        uint8_t r = w->role[id];
+        const ur__node *x = &w->t->node[id];
+        bool strict = r == R_CALL || r == R_ALIAS || r == R_SCATTER ||
+                      (r == R_ABSORBED && x->op->kind == UR_SCATTER);
+        bool product = r == R_CONTRACTION || (r == R_ABSORBED && x->op->kind == UR_CONTRACTION);
+        for (uint32_t i = 0; i < x->n_in; i++) {
+            uint32_t u = ur__in(w, id)[i];
+            if (strict || (product && ur__shape_at(w, u)->s.rank != 2))
+                w->strict[u] = 1;
+        }
+    }
+}
+
+static bool leading(const ur_shape *s, int64_t axis)
+{
+    for (int64_t i = 0; i < axis; i++)
+        if (s->dim[i] != 1)
+            return false;
+    return true;
+}
+
+static void alias(ur__work *w, uint32_t id, uint32_t of, int64_t offset)
+{
+    w->role[id] = R_ALIAS;
+    w->root[id] = of;
+    w->offset[id] = offset;
+}
+
+static bool view_slice(ur__work *w, uint32_t id)
+{
+    uint32_t u = ur__in(w, id)[0];
+    const int64_t *a = ur__attr(w, id);
+    const ur_shape *s = &ur__shape_at(w, u)->s, *out = &ur__shape_at(w, id)->s;
+    ptrdiff_t stride[UR_MAX_RANK];
+    ur__strides(w, u, stride);
+    int64_t offset = a[1] * stride[a[0]];
+    if (!w->stride[u] && leading(s, a[0])) {
+        alias(w, id, u, offset);
+    } else if (!w->strict[id] && !w->goal[id] && out->rank == s->rank) {
+        w->stride[id] = ur__bump_alloc(&w->g->scratch, sizeof stride);
+        if (!w->stride[id])
+            return ur__out_of_memory(&w->g->owner);
+        memcpy(w->stride[id], stride, sizeof stride);
+        alias(w, id, u, offset);
+    } else {
+        return true;
+    }
+    w->p->merged[UR__BIT_views]++;
+    w->p->saved[UR__BIT_views] += (double)ur__shape_at(w, id)->count *
+                                  (double)ur__type_size(w->t->node[id].type);
+    return true;
+}
+
+/* Lets u be computed inside `of`, if nothing speaks against it. */
+static void place(ur__work *w, uint32_t u, uint32_t of, int64_t offset)
+{
+    if (!ur__computed(w, u) || w->root[u] != u || w->goal[u] ||
+        w->t->node[u].type != w->t->node[of].type)
+        return;
+    w->root[u] = of;
+    w->offset[u] = offset;
+    w->p->merged[UR__BIT_views]++;
+    w->p->saved[UR__BIT_views] += (double)ur__shape_at(w, u)->count *
+                                  (double)ur__type_size(w->t->node[u].type);
+}
+
+static void place_parts(ur__work *w, uint32_t id)
+{
+    const ur__node *x = &w->t->node[id];
+    if (!leading(&ur__shape_at(w, id)->s, ur__attr(w, id)[0]))
+        return;
+    int64_t offset = 0;
+    for (uint32_t i = 0; i < x->n_in; i++) {
+        uint32_t u = ur__in(w, id)[i];
+        place(w, u, id, offset);
+        offset += (int64_t)ur__shape_at(w, u)->count;
+    }
+}
+
+/* The position of a padded part in front, in elements, or -1. */
+static int64_t part_begin(const ur__work *w, uint32_t pad)
+{
+    const int64_t *a = ur__attr(w, pad);
+    const ur_shape *s = &ur__shape_at(w, pad)->s;
+    if (w->role[pad] != R_ABSORBED || w->t->node[pad].op->kind != UR_PAD || !leading(s, a[0]))
+        return -1;
+    int64_t row = 1;
+    for (int i = (int)a[0] + 1; i < s->rank; i++)
+        row *= s->dim[i];
+    return a[1] * row;
+}
+
+/* A sum of parts in front that tile it, in either order, needs no zeros and no additions. */
+static void place_sum(ur__work *w, uint32_t id)
+{
+    const ur__node *x = &w->t->node[id];
+    const uint32_t *in = ur__in(w, id);
+    int64_t total = (int64_t)ur__shape_at(w, id)->count, up = 0, down = total;
+    bool rising = true, falling = true;
+    for (uint32_t i = 0; i < x->n_in; i++) {
+        int64_t at = part_begin(w, in[i]);
+        if (at < 0)
+            return;
+        int64_t n = (int64_t)ur__shape_at(w, ur__in(w, in[i])[0])->count;
+        rising = rising && at == up;
+        falling = falling && at + n == down;
+        up = at + n;
+        down = at;
+    }
+    if (!(rising && up == total) && !(falling && down == 0))
+        return;
+    w->stored[id] = 2;                  /* tiled: nothing is left to add */
+    for (uint32_t i = 0; i < x->n_in; i++) {
+        uint32_t part = ur__in(w, in[i])[0];
+        int64_t at = part_begin(w, in[i]);
+        place(w, part, id, at);
+        if (w->root[part] != id) {
+            w->role[in[i]] = R_PART;
+            w->root[in[i]] = id;
+            w->offset[in[i]] = at;
+        }
+    }
+}
+
+bool ur__pass_views(ur__work *w)
+{
+    bool on = ur__on(w->g, UR__BIT_views);
+    mark_strict(w);
+    for (uint32_t id = 0; id < w->n; id++) {
+        switch (w->role[id]) {
+        case R_ALIAS:
+            alias(w, id, ur__in(w, id)[0], 0);
+            break;
+        case R_SLICE:
+            if (on && !view_slice(w, id))
+                return false;
+            break;
+        case R_CONCAT:
+            if (on)
+                place_parts(w, id);
+            break;
+        case R_ACCUMULATE:
+            if (on)
+                place_sum(w, id);
+            break;
+        default:
+            break;
+        }
+    }
+    return true;
+}

@@ -1,0 +1,116 @@
+/* Fused elementwise programs: all instructions on one block of the innermost dimension, then the
+ * next block, so that intermediate values never leave the first cache. */
+#include "graph/run/run.h"
+
+typedef struct frame {
+    const ur__run *r;
+    const ur__program *p;
+    const ur__kernel_set *k;
+    char **pointer;             /* inputs, outputs, tiles */
+    char **row;                 /* inputs and outputs at the start of the row */
+    char *tiles;
+    size_t size, tile_bytes;
+} frame;
+
+static char *tile(const frame *f, int k)
+{
+    return f->tiles + (size_t)k * f->tile_bytes;
+}
+
+/* Elements of an operand whose innermost stride is not 1. */
+static void bring(const frame *f, const ur__access *a, const char *from, size_t n)
+{
+    ptrdiff_t step = a->stride[f->p->rank - 1];
+    char *to = tile(f, a->tile);
+    if (f->size == 8) {
+        const double *x = (const double *)from;
+        for (size_t i = 0; i < n; i++)
+            ((double *)to)[i] = x[(ptrdiff_t)i * step];
+    } else {
+        const float *x = (const float *)from;
+        for (size_t i = 0; i < n; i++)
+            ((float *)to)[i] = x[(ptrdiff_t)i * step];
+    }
+}
+
+static void splat(const frame *f, const ur__access *a, const char *from, size_t n)
+{
+    f->k->fill(n, f->size == 8 ? *(const double *)from : (double)*(const float *)from,
+               tile(f, a->tile));
+}
+
+static void run_row(const frame *f)
+{
+    const ur__program *p = f->p;
+    size_t total = (size_t)p->dim[p->rank - 1];
+    for (size_t at = 0; at < total; at += UR__TILE) {
+        size_t n = total - at < UR__TILE ? total - at : UR__TILE;
+        for (int i = 0; i < p->n_in; i++) {
+            const ur__access *a = &p->in[i];
+            ptrdiff_t step = a->stride[p->rank - 1];
+            if (a->tile < 0)
+                f->pointer[i] = f->row[i] + at * f->size;
+            else if (step != 0)
+                bring(f, a, f->row[i] + (ptrdiff_t)at * step * (ptrdiff_t)f->size, n);
+            else if (at == 0)
+                splat(f, a, f->row[i], n);
+        }
+        for (int o = p->n_in; o < p->n_in + p->n_out; o++)
+            f->pointer[o] = f->row[o] + at * f->size;
+        for (int k = 0; k < p->n_instructions; k++) {
+            const ur__instruction *x = &p->instruction[k];
+            x->run(n, f->pointer[x->y], f->pointer[x->a], x->b < 0 ? NULL : f->pointer[x->b],
+                   x->c < 0 ? NULL : f->pointer[x->c]);
+        }
+    }
+}
+
+static const ur__access *access_of(const ur__program *p, int k)
+{
+    return k < p->n_in ? &p->in[k] : &p->out[k - p->n_in];
+}
+
+static size_t pointers_of(const ur__program *p)
+{
+    return (size_t)(p->n_in + p->n_out + p->n_tiles);
+}
+
+size_t ur__program_scratch(const ur__program *p)
+{
+    return 2 * pointers_of(p) * sizeof(char *) + 64 +
+           (size_t)p->n_tiles * UR__TILE * ur__type_size(p->type);
+}
+
+void ur__run_program(const ur__run *r, const ur__program *p)
+{
+    frame f = { .r = r, .p = p, .k = ur__set(r, p->type), .size = ur__type_size(p->type) };
+    size_t pointers = pointers_of(p);
+    f.pointer = (char **)r->scratch;
+    f.row = f.pointer + pointers;
+    f.tile_bytes = UR__TILE * f.size;
+    f.tiles = r->scratch + (2 * pointers * sizeof(char *) + 63) / 64 * 64;
+    int external = p->n_in + p->n_out;
+    for (int k = 0; k < external; k++)
+        f.row[k] = ur__ptr(r, access_of(p, k)->loc);
+    for (int k = 0; k < p->n_tiles; k++)
+        f.pointer[external + k] = tile(&f, k);
+    for (int k = 0; k < p->n_in; k++)
+        if (p->in[k].tile >= 0)
+            f.pointer[k] = tile(&f, p->in[k].tile);
+    ptrdiff_t index[UR_MAX_RANK] = { 0 };
+    for (;;) {
+        run_row(&f);
+        int d = p->rank - 2;
+        for (; d >= 0; d--) {
+            ptrdiff_t wrap = ++index[d] == p->dim[d] ? p->dim[d] - 1 : -1;
+            ptrdiff_t back = wrap < 0 ? 1 : -wrap;
+            for (int k = 0; k < external; k++)
+                f.row[k] += back * access_of(p, k)->stride[d] * (ptrdiff_t)f.size;
+            if (wrap < 0)
+                break;
+            index[d] = 0;
+        }
+        if (d < 0)
+            return;
+    }
+}

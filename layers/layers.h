@@ -1,0 +1,211 @@
+/* layers.h: cells, layers and the loops around them.
+ *
+ * A cell is one step of a recurrent network. A network over a sequence is a loop over that step
+ * (ur_unroll), and back-propagation through time is the gradient of the unrolled graph: nothing in
+ * this folder has a derivative of its own, and a built-in cell uses nothing that a user's does not
+ * have. Every cell's file opens with its equations and is then the same equations in C.
+ *
+ *     ur_params *ps = ur_params_new(UR_F32, 1);
+ *     ur_embedding emb = ur_embedding_new(ps, "embed", V, E);
+ *     ur_cell *rnn = ur_lstm(ps, "lstm", E, H);
+ *     ur_linear_layer out = ur_linear_new(ps, "out", H, V);
+ *     ur_params *st = ur_cell_states(rnn, B);                 // carried from step to step
+ *     ...
+ *     ur_state_in(g, st, s);                                  // ur_node s[2]
+ *     ur_node h = ur_unroll(rnn, ur_embed(emb, ids), s);      // ids [T,B], h [T,B,H]
+ *     ur_node logits = ur_linear(out, h);                     // [T,B,V]
+ *     ur_state_out(st, s);
+ *
+ * Letters: T steps, B batch, I inputs, H hidden units, V vocabulary; x the input, h the hidden
+ * state, c the memory of an lstm; gates i f g o (lstm), r z n (gru). Products are x W with W
+ * [inputs, outputs], so a row of a batch is a row of everything. [h, x] stands for ur_concat(h, x).
+ *
+ * Parameters are named after the layer: the forget gate of "lstm" has lstm.Wf and lstm.bf.
+ */
+#ifndef UR_LAYERS_H
+#define UR_LAYERS_H
+
+#include "unroll/graph.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* ---------------------------------------------------------------------------------------- cells */
+
+/* What every loop, wrapper and check knows of a cell, the first member of a cell's own struct. */
+typedef struct ur_cell ur_cell;
+
+/* One step for the rows of x [B, inputs]. s[k], k < n_states, is [B, sizes[k]]; the step replaces
+ * it by its successor. Returns the output [B, outputs], which need not be a state. */
+typedef ur_node ur_cell_step(const ur_cell *cell, ur_node x, ur_node s[]);
+
+struct ur_cell {
+    const char *name;
+    int inputs, outputs;            /* features a row */
+    int n_states;
+    const int *sizes;               /* features a row of each state */
+    ur_params *params;              /* the store that holds its parameters, and the cell itself */
+    ur_cell_step *step;
+};
+
+/* A zeroed struct of `bytes` bytes whose first member is a ur_cell, filled in with what follows.
+ * It lives in the store and is freed with it; name and sizes are copied.
+ * On a store that has an error, without memory, or with a size below 1 (an error of the store) the
+ * result is a cell that can be filled in, too, but not used: never NULL up to 4096 bytes. */
+UR_API void *ur_cell_new(ur_params *ps, const char *name, size_t bytes, ur_cell_step *step,
+                         int inputs, int outputs, int n_states, const int sizes[]);
+
+/* How the parameters of a cell start. The defaults are those of PyTorch's modules, with
+ * k = 1 / sqrt(H): matrices U(-k, k), biases the sum of two such draws, since PyTorch has two
+ * biases where the equations have one. Change some fields and hand the whole to a ..._with:
+ *     ur_cell_options o = ur_cell_defaults(H);
+ *     o.forget = ur_constant(1);
+ *     ur_cell *rnn = ur_lstm_with(ps, "lstm", I, H, &o); */
+typedef struct ur_cell_options {
+    ur_init W;                      /* matrices on [h, x] or on h alone */
+    ur_init U;                      /* matrices on x alone */
+    ur_init b;                      /* biases */
+    ur_init forget;                 /* lstm: the forget gate's bias    Jozefowicz et al. 2015: 1 */
+    ur_init d;                      /* gru_reset_after: bn and dn, one draw each */
+} ur_cell_options;
+UR_API ur_cell_options ur_cell_defaults(int H);
+
+/* The simple recurrent network                                                   Elman 1990
+ *     h' = tanh(x U + h W + b)                    U [I,H]  W [H,H]  b [H]
+ * and with relu in the place of tanh. One state, h, which is the output. With W = 1 (o.W =
+ * ur_identity(1), o.b = ur_constant(0)) the latter is the IRNN of Le, Jaitly and Hinton 2015. */
+UR_API ur_cell *ur_elman(ur_params *ps, const char *name, int I, int H);
+UR_API ur_cell *ur_elman_with(ur_params *ps, const char *name, int I, int H,
+                              const ur_cell_options *o);
+UR_API ur_cell *ur_elman_relu(ur_params *ps, const char *name, int I, int H);
+UR_API ur_cell *ur_elman_relu_with(ur_params *ps, const char *name, int I, int H,
+                                   const ur_cell_options *o);
+
+/* Long short-term memory                Hochreiter and Schmidhuber 1997, Gers et al. 2000
+ *     i = sigmoid([h,x] Wi + bi)   f = sigmoid([h,x] Wf + bf)      W [H+I,H], b [H]
+ *     g = tanh([h,x] Wg + bg)      o = sigmoid([h,x] Wo + bo)
+ *     c' = f*c + i*g               h' = o * tanh(c')
+ * Two states, h and c; the output is h'. */
+UR_API ur_cell *ur_lstm(ur_params *ps, const char *name, int I, int H);
+UR_API ur_cell *ur_lstm_with(ur_params *ps, const char *name, int I, int H,
+                             const ur_cell_options *o);
+
+/* Gated recurrent unit, reset gate before the product                       Cho et al. 2014
+ *     r = sigmoid([h,x] Wr + br)   z = sigmoid([h,x] Wz + bz)      W [H+I,H], b [H]
+ *     n = tanh([r*h, x] Wn + bn)   h' = (1-z)*h + z*n
+ * One state, h, which is the output. z is the share of the new: the lectures have it so, and call
+ * r the relevance gate. PyTorch's and cuDNN's is the next one. */
+UR_API ur_cell *ur_gru(ur_params *ps, const char *name, int I, int H);
+UR_API ur_cell *ur_gru_with(ur_params *ps, const char *name, int I, int H,
+                            const ur_cell_options *o);
+
+/* Gated recurrent unit, reset gate after the product: PyTorch's and cuDNN's
+ *     r = sigmoid([h,x] Wr + br)   z = sigmoid([h,x] Wz + bz)      W [H+I,H], b [H]
+ *     n = tanh(x Un + bn + r*(h Wn + dn))                          Un [I,H], Wn [H,H], dn [H]
+ *     h' = (1-z)*n + z*h
+ * One state, h, which is the output. z is the share of the old. */
+UR_API ur_cell *ur_gru_reset_after(ur_params *ps, const char *name, int I, int H);
+UR_API ur_cell *ur_gru_reset_after_with(ur_params *ps, const char *name, int I, int H,
+                                        const ur_cell_options *o);
+
+/* Wrappers, which are cells themselves. They live in the store of the cell they wrap.
+ *
+ * Dropout on the output of a cell (Zaremba et al. 2014), not on what it carries: new numbers at
+ * every step, or one mask for a whole sequence (Gal and Ghahramani 2016). The identity on UR_INFER
+ * graphs. ur_set_dropout changes the rate of such a cell, which does not make a new plan; false
+ * when the cell is no dropout cell or the rate is not in [0, 1]. */
+UR_API ur_cell *ur_dropout_cell(ur_cell *cell, double rate);
+UR_API ur_cell *ur_dropout_cell_sequence(ur_cell *cell, double rate);
+UR_API bool ur_set_dropout(ur_cell *cell, double rate);
+
+/* n >= 1 cells on top of each other, each one's output the next one's input, with dropout between
+ * them at a rate above 0. Its states are theirs, from the bottom up. */
+UR_API ur_cell *ur_stacked(const char *name, ur_cell *const cells[], int n, double dropout);
+
+/* ------------------------------------------------------------------------------------ sequences */
+
+/* One step of a cell inside the scope "name, t" (t -1 for none), for loops of one's own: decoders,
+ * generation. Returns the output and replaces the states. */
+UR_API ur_node ur_cell_apply(const ur_cell *cell, int t, ur_node x, ur_node s[]);
+
+/* A cell over a sequence: y_t = step(x_t, s) for t = 0 .. T-1.
+ *     x [T, B, inputs] -> [T, B, outputs];  s[k] [B, sizes[k]], the states before the first step,
+ *     become those after the last one
+ * s NULL: zeros, and the last states are dropped. T = 0 leaves the states alone. */
+#define ur_unroll(cell, x, s) ur_unroll_at(UR_AT(#x), cell, x, NULL, s, NULL)
+
+/* With the lengths of the rows, lengths[b] in [0, T], an array of the program: what lies beyond a
+ * row's length is never looked at (it may be NaN), its outputs are zeros, its states stay what they
+ * were after its last step; a row of length 0 keeps its initial states. Work is done for live rows
+ * alone: rows are ordered by length inside, and a tape of other lengths is another plan. */
+#define ur_unroll_lengths(cell, x, lengths, s) ur_unroll_at(UR_AT(#x), cell, x, lengths, s, NULL)
+
+/* And all states: all[k] [T, B, sizes[k]] is the k-th state after each step, from a row's length on
+ * that after its last one. lengths may be NULL. */
+#define ur_unroll_states(cell, x, lengths, s, all)                                                 \
+    ur_unroll_at(UR_AT(#x), cell, x, lengths, s, all)
+
+UR_API ur_node ur_unroll_at(ur_at at, const ur_cell *cell, ur_node x, const int lengths[],
+                            ur_node s[], ur_node all[]);
+UR_API ur_node (ur_unroll)(const ur_cell *cell, ur_node x, ur_node s[]);
+UR_API ur_node (ur_unroll_lengths)(const ur_cell *cell, ur_node x, const int lengths[],
+                                   ur_node s[]);
+UR_API ur_node (ur_unroll_states)(const ur_cell *cell, ur_node x, const int lengths[], ur_node s[],
+                                  ur_node all[]);
+
+/* States that are zero: s[k] [B, sizes[k]], on graph g. False on error. */
+UR_API bool ur_cell_zero_states(ur_graph *g, const ur_cell *cell, int B, ur_node s[]);
+
+/* A store of states for ur_state_in and ur_state_out: "lstm.state0" and so on, zeros, of the type
+ * of the cell's store. NULL when out of memory or the cell is not usable. */
+UR_API ur_params *ur_cell_states(const ur_cell *cell, int B);
+
+/* Whether ur_cell_new could make the cell. */
+UR_API bool ur_cell_usable(const ur_cell *cell);
+
+/* --------------------------------------------------------------------------- feed-forward layers */
+
+/* x W + b:  x [..., I] -> [..., O], W [I,O], b [O]. Both start as U(-k, k) with k = 1 / sqrt(I).
+ * ..._with: as given. Unbiased: b is nil, y = x W. */
+typedef struct ur_linear_layer {
+    ur_node W, b;
+} ur_linear_layer;
+UR_API ur_linear_layer ur_linear_new(ur_params *ps, const char *name, int I, int O);
+UR_API ur_linear_layer ur_linear_with(ur_params *ps, const char *name, int I, int O, ur_init W,
+                                      ur_init b);
+UR_API ur_linear_layer ur_linear_unbiased(ur_params *ps, const char *name, int I, int O,
+                                          ur_init W);
+#define ur_linear(layer, x) ur_linear_at(UR_AT(#x ", " #layer ".W, " #layer ".b"), layer, x)
+UR_API ur_node ur_linear_at(ur_at at, ur_linear_layer layer, ur_node x);
+UR_API ur_node (ur_linear)(ur_linear_layer layer, ur_node x);
+
+/* A table of V rows of F numbers: int32 ids [...] -> [..., F]. Starts as N(0, 1). */
+typedef struct ur_embedding {
+    ur_node E;
+} ur_embedding;
+UR_API ur_embedding ur_embedding_new(ur_params *ps, const char *name, int V, int F);
+UR_API ur_embedding ur_embedding_with(ur_params *ps, const char *name, int V, int F, ur_init E);
+#define ur_embed(embedding, ids) ur_embed_at(UR_AT(#embedding ".E, " #ids), embedding, ids)
+UR_API ur_node ur_embed_at(ur_at at, ur_embedding embedding, ur_node ids);
+UR_API ur_node (ur_embed)(ur_embedding embedding, ur_node ids);
+
+/* --------------------------------------------------------------------------- PyTorch's parameters
+ *
+ * A safetensors file with the state of a torch module is read into a cell or layer of the same
+ * kind: nn.LSTM into ur_lstm, nn.GRU into ur_gru_reset_after, nn.RNN into ur_elman or ur_elman_relu
+ * as its nonlinearity is, nn.Linear into a linear layer. `module` is the name under which the file
+ * has it, "encoder.rnn", or "" for none; `layer` counts the layers of a module from 0. Stacks are
+ * read cell by cell. Gates are taken apart, matrices transposed, the two biases added; a module
+ * without biases makes them zero.
+ * The store is sealed by it. False, with the reason in ur_error of the store, when the file cannot
+ * be read, lacks a tensor, has one of another size, or the cell has no counterpart; nothing is
+ * changed then. */
+UR_API bool ur_import_torch(ur_cell *cell, const char *path, const char *module, int layer);
+UR_API bool ur_import_torch_linear(ur_linear_layer layer, const char *path, const char *module);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

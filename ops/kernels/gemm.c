@@ -1,0 +1,310 @@
+/* C = (accumulate ? C : 0) + sum over s of A_s B_s, row-major, in one thread.
+ *
+ * The scheme is that of K. Goto and R. van de Geijn, "Anatomy of High-Performance Matrix
+ * Multiplication" (ACM TOMS 34, 2008), with the sum over many products inside, as in E. Georganas
+ * et al., "High-Performance Deep Learning via a Single Building Block" (arXiv 1906.06440):
+ *
+ *     for blocks of KC along the segments' K laid end to end
+ *         pieces: what each segment has in this block
+ *         B of the block into panels of NR columns, unless it is packed or cheap to read in place
+ *         for MC rows: A into tiles of at most MR rows, unless it can be read in place
+ *             for panels, for tiles: C tile += A tile x panel        (tile.h)
+ *
+ * Bits: an element of C is a chain of multiply-adds in the order of k within each block, and the
+ * blocks' chains added in order. Blocks depend on the sizes of the segments only. Everything else
+ * here (tiles, panels, what is packed, in place or wide) changes no operand of that chain, so calls
+ * may split rows and columns anywhere, and packed and unpacked B give equal bits.
+ */
+#include <stdbool.h>
+#include "ops/kernels/pack.h"
+#include "ops/kernels/set.h"
+
+enum {
+    KC = 256,
+    MC = 18 * MR,
+    IN_PLACE_ROWS = 64,
+    NC = 512 * 1024 / (KC * NR * sizeof(T)) * NR,
+    PIECES_BYTES = (KC * sizeof(piece) + 63) / 64 * 64,
+    COLUMNS = 8,
+    SLACK = 4,                          /* see gather_a */
+    A_BYTES = ((MC * (KC + SLACK) + W) * sizeof(T) + 63) / 64 * 64,
+    B_BYTES = NC * KC * sizeof(T),
+};
+
+const size_t KERNEL(gemm_scratch) = 2 * PIECES_BYTES + A_BYTES + B_BYTES;
+
+typedef struct job {
+    const ur__segment *s, *end;
+    ptrdiff_t block;                    /* K of a block, at most KC */
+    ptrdiff_t row, m, column, n;        /* this part of C */
+    T *c;                               /* its first element */
+    ptrdiff_t ldc;
+    bool add, pack_a, gather_b;
+    piece *pieces, *packed_pieces;
+    T *packed_a, *packed_b;
+} job;
+
+static ptrdiff_t least(ptrdiff_t a, ptrdiff_t b)
+{
+    return a < b ? a : b;
+}
+
+/* The pieces of the next block; *s and *k, the place on the way along K, move on. Returns how many;
+ * *total is the block's K. B to be gathered will be in panels [panel][total][NR]. */
+static ptrdiff_t cut_block(const job *j, const ur__segment **s, ptrdiff_t *k, ptrdiff_t *total)
+{
+    ptrdiff_t count = 0;
+    for (*total = 0; *s < j->end && *total < j->block; ++*s, *k = 0) {
+        const ur__segment *t = *s;
+        const ptrdiff_t take = least(t->k - *k, j->block - *total);
+        if (take <= 0)
+            continue;
+        piece *p = &j->pieces[count++];
+        *p = (piece){
+            .a = (const T *)t->a + j->row * t->a_m + *k * t->a_k, .a_m = t->a_m, .a_k = t->a_k,
+            .k0 = *total, .k = take, .b_k = NR,
+        };
+        if (t->b_k == 0 && t->b_n == 0) {
+            p->b = (const T *)t->b + j->column * t->k + *k * NR;
+            p->b_panel = t->k * NR;
+        } else if (j->gather_b) {
+            p->from = (const T *)t->b + j->column * t->b_n + *k * t->b_k;
+            p->from_k = t->b_k;
+            p->from_n = t->b_n;
+            p->b = j->packed_b + *total * NR;
+        } else {
+            p->b = (const T *)t->b + j->column + *k * t->b_k;
+            p->b_panel = NR;
+            p->b_k = t->b_k;
+        }
+        *total += take;
+        if (*k + take < t->k) {
+            *k += take;
+            break;
+        }
+    }
+    for (piece *p = j->pieces; p < j->pieces + count; p++)
+        if (p->from)
+            p->b_panel = *total * NR;
+    return count;
+}
+
+/* The panels of B that hold n columns from `column` on. */
+static void gather_b(const job *j, ptrdiff_t count, ptrdiff_t total, ptrdiff_t column, ptrdiff_t n)
+{
+    for (const ptrdiff_t end = column + n; column < end; column += NR)
+        for (const piece *p = j->pieces; p < j->pieces + count; p++)
+            if (p->from)
+                pack_panel(p->k, least(end - column, NR), p->from + column * p->from_n, p->from_k,
+                           p->from_n, j->packed_b + column * total + p->k0 * NR);
+}
+
+/* Rows are dealt to as few tiles as possible, whose heights differ by at most one. */
+typedef struct tiling { ptrdiff_t count, height, taller; } tiling;
+
+static tiling tile_rows(ptrdiff_t m)
+{
+    const ptrdiff_t count = (m + MR - 1) / MR;
+    return (tiling){ count, m / count, m % count };
+}
+
+static ptrdiff_t tile_height(tiling t, ptrdiff_t i)
+{
+    return t.height + (i < t.taller);
+}
+
+/* Rows of a chunk of packed A: even chunks, of whole tiles. */
+static ptrdiff_t chunk_rows(ptrdiff_t m)
+{
+    const ptrdiff_t chunks = (m + MC - 1) / MC, rows = (m + chunks - 1) / chunks;
+    return least((rows + MR - 1) / MR * MR, MC);
+}
+
+/* A of rows i0 to i0 + m copied into tiles. A tile of R rows has total + SLACK columns, which
+ * leaves room for the whole vectors that packing stores. A by columns is read along its columns, a
+ * stretch for each tile, because the stride from column to column is the cache's worst case. */
+static void gather_a(const job *j, ptrdiff_t i0, ptrdiff_t m, ptrdiff_t count, ptrdiff_t total)
+{
+    const tiling t = tile_rows(m);
+    for (const piece *p = j->pieces; p < j->pieces + count; p++) {
+        for (ptrdiff_t k = 0; p->a_m == 1 && k < p->k; k += COLUMNS) {
+            const ptrdiff_t columns = least(p->k - k, COLUMNS);
+            const T *a = p->a + i0 + k * p->a_k;
+            T *to = j->packed_a;
+            for (ptrdiff_t i = 0, R; i < t.count; i++, a += R, to += R * (total + SLACK)) {
+                R = tile_height(t, i);
+                pack_columns(columns, R, a, p->a_k, to + (p->k0 + k) * R);
+            }
+        }
+        ptrdiff_t row = 0;
+        for (ptrdiff_t i = 0, R; p->a_m != 1 && i < t.count; i++, row += R) {
+            R = tile_height(t, i);
+            pack_rows(p->k, R, p->a + (i0 + row) * p->a_m, p->a_m, p->a_k,
+                      j->packed_a + row * (total + SLACK) + p->k0 * R);
+        }
+    }
+}
+
+/* The pieces as they read packed A; neighbours whose B is contiguous too become one. */
+static ptrdiff_t packed_pieces(const job *j, ptrdiff_t count, ptrdiff_t total)
+{
+    ptrdiff_t made = 0;
+    for (const piece *p = j->pieces; p < j->pieces + count; p++) {
+        piece *q = &j->packed_pieces[made];
+        if (made && p->b_k == NR && p->b_panel == q[-1].b_panel && p->b == q[-1].b + q[-1].k * NR) {
+            q[-1].k += p->k;
+        } else {
+            *q = *p;
+            q->a = j->packed_a;
+            q->a_m = total + SLACK;
+            q->a_k = 0;
+            made++;
+        }
+    }
+    return made;
+}
+
+/* Rows i0 to i0 + m of one panel (or of several, where tiles are wide) of C. The pieces' A begins
+ * at row i0. A tile beyond C's edge goes through a buffer. */
+static void panel_tiles(const job *j, const piece *p, const piece *end, ptrdiff_t i0, ptrdiff_t m,
+                        ptrdiff_t column, int width, bool add)
+{
+    const tiling t = tile_rows(m);
+    const ptrdiff_t n = least(j->n - column, W << width);
+    ptrdiff_t row = 0;
+    for (ptrdiff_t i = 0; i < t.count; i++) {
+        const ptrdiff_t height = tile_height(t, i);
+        T *c = j->c + (i0 + row) * j->ldc + column;
+        if (n == W << width) {
+            tiles[height][width](p, end, row, column / NR, c, j->ldc, add);
+        } else {
+            T edge[MR * NR];
+            tiles[height][width](p, end, row, column / NR, edge, NR, false);
+            for (ptrdiff_t r = 0; r < height; r++, c += j->ldc) {
+                for (ptrdiff_t k = 0; k < n; k += W) {
+                    const size_t lanes = (size_t)least(n - k, W);
+                    const V x = v_load(edge + r * NR + k);
+                    v_store_n(c + k, add ? v_load_n(c + k, lanes) + x : x, lanes);
+                }
+            }
+        }
+        row += height;
+    }
+}
+
+/* log2 of the vectors of a tile for rows of at most this height and so many columns to go. */
+static int tile_width(ptrdiff_t height, ptrdiff_t columns)
+{
+    if (height == 1 && columns >= 8 * W)
+        return 3;
+    if (height <= WIDE && columns >= 4 * W)
+        return 2;
+    return columns > W;
+}
+
+static void run(const job *j)
+{
+    const ur__segment *s = j->s;
+    ptrdiff_t k = 0, total, count;
+    bool add = j->add;
+    while ((count = cut_block(j, &s, &k, &total)) > 0) {
+        const piece *p = j->pieces, *end = p + count;
+        ptrdiff_t rows = j->m;
+        if (j->pack_a) {
+            p = j->packed_pieces;
+            end = p + packed_pieces(j, count, total);
+            rows = chunk_rows(j->m);
+        }
+        if (j->gather_b) gather_b(j, count, total, 0, j->n);
+        for (ptrdiff_t i = 0; i < j->m; i += rows) {
+            const ptrdiff_t m = least(j->m - i, rows);
+            const tiling t = tile_rows(m);
+            if (j->pack_a)
+                gather_a(j, i, m, count, total);
+            for (ptrdiff_t column = 0; column < j->n;) {
+                const int width = tile_width(t.height + (t.taller > 0), j->n - column);
+                panel_tiles(j, p, end, i, m, column, width, add);
+                column += W << width;
+            }
+        }
+        add = true;
+    }
+}
+
+static void clear(ptrdiff_t m, ptrdiff_t n, T *c, ptrdiff_t ldc)
+{
+    for (ptrdiff_t i = 0; i < m; i++)
+        memset(c + i * ldc, 0, (size_t)n * sizeof(T));
+}
+
+/* The same job on n columns from `column` of C. */
+static void run_columns(job j, ptrdiff_t column, ptrdiff_t n, bool gather)
+{
+    j.column = column;
+    j.n = n;
+    j.c += column;
+    j.gather_b = gather;
+    run(&j);
+}
+
+void KERNEL(gemm)(ptrdiff_t m, ptrdiff_t n, const ur__segment *s, ptrdiff_t n_segments,
+                  bool accumulate, void *c, ptrdiff_t ldc, void *scratch)
+{
+    ptrdiff_t total = 0;
+    bool all_packed = true, in_place_b = m <= MR, in_place_a = true;
+    for (ptrdiff_t i = 0; i < n_segments; i++) {
+        const ur__segment *t = &s[i];
+        if (t->k <= 0)
+            continue;
+        total += t->k;
+        const bool packed = t->b_k == 0 && t->b_n == 0;
+        all_packed = all_packed && packed;
+        in_place_b = in_place_b && (packed || t->b_n == 1);
+        in_place_a = in_place_a && ((t->a_k == 1 && (m <= IN_PLACE_ROWS || n <= 2 * NR))
+                                    || (t->a_m == 1 && (m <= MR || n <= NR)));
+    }
+    if (m <= 0 || n <= 0)
+        return;
+    if (total == 0) {
+        if (!accumulate)
+            clear(m, n, c, ldc);
+        return;
+    }
+    char *at = scratch;
+    const ptrdiff_t blocks = (total + KC - 1) / KC;
+    job j = {
+        .s = s, .end = s + n_segments, .block = least(((total - 1) / blocks / 8 + 1) * 8, KC),
+        .m = m, .n = n, .c = c, .ldc = ldc, .add = accumulate, .pack_a = !in_place_a,
+        .pieces = (piece *)at, .packed_pieces = (piece *)(at + PIECES_BYTES),
+        .packed_a = (T *)(at + 2 * PIECES_BYTES),
+        .packed_b = (T *)(at + 2 * PIECES_BYTES + A_BYTES),
+    };
+    if (all_packed) {
+        const ptrdiff_t rows = j.pack_a ? chunk_rows(m) : m;
+        for (ptrdiff_t i = 0; i < m; i += rows, j.c += rows * ldc, j.row += rows) {
+            j.m = least(m - i, rows);
+            run(&j);
+        }
+    } else if (in_place_b) {
+        const ptrdiff_t whole = n / NR * NR;
+        if (whole)
+            run_columns(j, 0, whole, false);
+        if (whole < n)
+            run_columns(j, whole, n - whole, true);
+    } else {
+        for (ptrdiff_t i = 0; i < n; i += NC)
+            run_columns(j, i, least(n - i, NC), true);
+    }
+}
+
+size_t KERNEL(packed_size)(ptrdiff_t k, ptrdiff_t n)
+{
+    return (size_t)((n + NR - 1) / NR) * (size_t)k * NR * sizeof(T);
+}
+
+void KERNEL(pack)(ptrdiff_t k, ptrdiff_t n, const void *b, ptrdiff_t b_k, ptrdiff_t b_n, void *dst)
+{
+    T *to = dst;
+    for (ptrdiff_t i = 0; i < n; i += NR)
+        pack_panel(k, least(n - i, NR), (const T *)b + i * b_n, b_k, b_n, to + i * k);
+}

@@ -1,0 +1,210 @@
+/* Reductions over the middle axis of x[o][r][i], and the sum of squares.
+ *
+ * Order of additions. Where i > 1, eight neighbours along r are added as a tree and the trees in
+ * order of r, which needs one pass over x and keeps the running sums in y. Where i is 1, eight
+ * vectors of running sums are kept, then added as a tree. Neither depends on anything but r, and
+ * the error grows with r / 8 at most.
+ */
+#include "ops/kernels/rows.h"
+#include "ops/kernels/set.h"
+
+/* Whole vectors, or the last lanes of an array. */
+INLINE V load(const T *p, size_t lanes)
+{
+    return lanes == W ? v_load(p) : v_load_n(p, lanes);
+}
+
+INLINE void store(T *p, V a, size_t lanes)
+{
+    if (lanes == W)
+        v_store(p, a);
+    else
+        v_store_n(p, a, lanes);
+}
+
+static size_t least(size_t a, size_t b)
+{
+    return a < b ? a : b;
+}
+
+INLINE V plus(V a, V b)
+{
+    return a + b;
+}
+
+/* y[i] = op over r of x[r][i], i > 1; `none` is the result for r = 0. */
+INLINE void reduce_columns(V op(V, V), T none, size_t r, size_t i, const T *x, T *y)
+{
+    for (size_t k = 0; r == 0 && k < i; k++)
+        y[k] = none;
+    for (size_t row = 0; row < r; row += 8) {
+        const size_t rows = least(r - row, 8);
+        const T *p = x + row * i;
+        for (size_t k = 0; k < i; k += W) {
+            const size_t lanes = least(i - k, W);
+            V a = load(p + k, lanes);
+            if (rows == 8) {
+                const V b = op(a, load(p + i + k, lanes));
+                const V c = op(load(p + 2 * i + k, lanes), load(p + 3 * i + k, lanes));
+                const V d = op(load(p + 4 * i + k, lanes), load(p + 5 * i + k, lanes));
+                const V e = op(load(p + 6 * i + k, lanes), load(p + 7 * i + k, lanes));
+                a = op(op(b, c), op(d, e));
+            } else {
+                for (size_t q = 1; q < rows; q++)
+                    a = op(a, load(p + q * i + k, lanes));
+            }
+            store(y + k, row ? op(load(y + k, lanes), a) : a, lanes);
+        }
+    }
+}
+
+void KERNEL(sum)(size_t o, size_t r, size_t i, const void *x_, void *y_)
+{
+    const T *x = x_;
+    T *y = y_;
+    for (; o > 0; o--, x += r * i, y += i) {
+        if (i == 1)
+            *y = row_sum(x, r, 0);
+        else
+            reduce_columns(plus, 0, r, i, x, y);
+    }
+}
+
+void KERNEL(max)(size_t o, size_t r, size_t i, const void *x_, void *y_)
+{
+    const T *x = x_;
+    T *y = y_;
+    for (; o > 0; o--, x += r * i, y += i) {
+        if (i == 1)
+            *y = row_max(x, r);
+        else
+            reduce_columns(v_max, -(T)INFINITY, r, i, x, y);
+    }
+}
+
+/* The largest, or 0 in place of what is not finite: subtracting it is then always safe, and what
+ * is not finite reaches the result through the exponentials. */
+INLINE V finite_or_0(V m)
+{
+    return v_sel(v_abs(m) < (T)INFINITY, m, v_set(0));
+}
+
+/* y[k] = log sum over r of exp(x[r][k]) for W columns or the last few. */
+INLINE void logsumexp_columns(size_t r, size_t i, const T *x, T *y, size_t lanes)
+{
+    V m = v_set(-(T)INFINITY), s[8];
+    for (size_t row = 0; row < r; row++)
+        m = v_max(m, load(x + row * i, lanes));
+    m = finite_or_0(m);
+    UNROLL
+    for (int q = 0; q < 8; q++)
+        s[q] = v_set(0);
+    size_t row = 0;
+    for (; row + 8 <= r; row += 8) {
+        UNROLL
+        for (int q = 0; q < 8; q++)
+            s[q] += v_exp(load(x + (row + (size_t)q) * i, lanes) - m);
+    }
+    for (; row < r; row++)
+        s[0] += v_exp(load(x + row * i, lanes) - m);
+    const V total = ((s[0] + s[1]) + (s[2] + s[3])) + ((s[4] + s[5]) + (s[6] + s[7]));
+    store(y, v_log(total) + m, lanes);
+}
+
+void KERNEL(logsumexp)(size_t o, size_t r, size_t i, const void *x_, void *y_)
+{
+    const T *x = x_;
+    T *y = y_;
+    for (; o > 0; o--, x += r * i, y += i) {
+        if (i == 1) {
+            const T m = row_shift(row_max(x, r));
+            *y = m + LIBM(log)(row_exp(x, r, m, NULL));
+            continue;
+        }
+        for (size_t k = 0; k < i; k += W)
+            logsumexp_columns(r, i, x + k, y + k, least(i - k, W));
+    }
+}
+
+/* First index of the largest in x[0], x[stride], ... */
+static int32_t argmax(size_t r, size_t stride, const T *x)
+{
+    T best = x[0];
+    int32_t at = 0;
+    for (size_t row = 1; row < r && best == best; row++) {
+        const T v = x[row * stride];
+        if (v > best || v != v) {
+            best = v;
+            at = (int32_t)row;
+        }
+    }
+    return at;
+}
+
+/* First index of the value m, or of NaN if m is NaN; some x is it. */
+static int32_t find(const T *x, T m)
+{
+    int32_t at = 0;
+    while (m == m ? x[at] != m : x[at] == x[at])
+        at++;
+    return at;
+}
+
+void KERNEL(argmax)(size_t o, size_t r, size_t i, const void *x_, int32_t *y)
+{
+    const T *x = x_;
+    for (; o > 0; o--, x += r * i, y += i) {
+        if (i == 1)
+            *y = find(x, row_max(x, r));
+        for (size_t k = 0; i > 1 && k < i; k++)
+            y[k] = argmax(r, i, x + k);
+    }
+}
+
+/* Vectors of double, from elements of either precision. */
+#ifdef UR_SCALAR
+enum { DOUBLES = 1 };
+typedef double D;
+
+static D load_doubles(const T *p)
+{
+    return (double)*p;
+}
+#else
+enum { DOUBLES = V_BYTES / sizeof(double) };
+typedef double D __attribute__((vector_size(V_BYTES)));
+
+INLINE D load_doubles(const T *p)
+{
+    typedef T narrow __attribute__((vector_size(DOUBLES * sizeof(T))));
+    narrow a;
+    memcpy(&a, p, sizeof a);
+    return __builtin_convertvector(a, D);
+}
+#endif
+
+double KERNEL(sum_squares)(size_t n, const void *x_)
+{
+    const T *x = x_;
+    const D zero = { 0 };
+    D s[8];
+    size_t i = 0;
+    UNROLL
+    for (int q = 0; q < 8; q++)
+        s[q] = zero;
+    for (; i + 8 * DOUBLES <= n; i += 8 * DOUBLES) {
+        UNROLL
+        for (int q = 0; q < 8; q++) {
+            const D a = load_doubles(x + i + q * DOUBLES);
+            s[q] += a * a;
+        }
+    }
+    const D d = ((s[0] + s[1]) + (s[2] + s[3])) + ((s[4] + s[5]) + (s[6] + s[7]));
+    double lane[DOUBLES], sum = 0;
+    memcpy(lane, &d, sizeof d);
+    for (int q = 0; q < DOUBLES; q++)
+        sum += lane[q];
+    for (; i < n; i++)
+        sum += (double)x[i] * (double)x[i];
+    return sum;
+}

@@ -1,0 +1,134 @@
+/* The innermost product: a tile of C of R rows and N vectors stays in registers while K is walked.
+ *
+ * The text is written with loops over arrays, but R and N are constants wherever it is inlined and
+ * the loops are unrolled by request: that turns the array of sums into registers (28 of 32 for the
+ * largest tile). A loop left rolled would keep them in memory at a quarter of the speed.
+ */
+#ifndef UR_KERNELS_TILE_H
+#define UR_KERNELS_TILE_H
+
+#include <stdbool.h>
+#include "ops/kernels/kernels.h"
+#include "ops/kernels/vec.h"
+
+/* MR: rows of the largest tile. Up to WIDE rows a tile is two panels wide, and one of a single row
+ * four: with fewer than eight sums the multipliers would wait for each other. */
+#if !defined UR_SCALAR && V_BYTES == 64
+    #define MR 14                       /* 32 registers */
+    #define WIDE 4
+#else
+    #define MR 6                        /* 16 registers */
+    #define WIDE 2
+#endif
+
+enum { NR = 2 * W };                    /* columns of a panel of packed B */
+
+/* A part of one segment inside a block of K: element (i, k) of A and (k, j) of panel p of B are
+ *     a[i * a_m + k * a_k]          in place, one of the strides being 1; or, when a_k is 0,
+ *     a[i0 * a_m + (k0 + k) * R + i - i0]     packed: tiles of R rows, the first of them i0
+ *     b[p * b_panel + k * b_k + j] */
+typedef struct piece {
+    const T *a, *b;
+    ptrdiff_t a_m, a_k, b_panel, b_k;
+    ptrdiff_t k0, k;                    /* place in the block, and length */
+    const T *from;                      /* B to be gathered, or NULL */
+    ptrdiff_t from_k, from_n;           /* its strides */
+} piece;
+
+typedef void tile_function(const piece *p, const piece *end, ptrdiff_t i0, ptrdiff_t panel,
+                           T *c, ptrdiff_t ldc, bool add);
+
+/* C tile = (add ? C : 0) + sum over pieces. Every element is one chain of multiply-adds in the
+ * order of k, whatever R and N are. */
+INLINE void tile(const int R, const int N, const piece *p, const piece *end, ptrdiff_t i0,
+                 ptrdiff_t panel, T *c, ptrdiff_t ldc, bool add)
+{
+    V sum[MR][8];
+    UNROLL
+    for (int i = 0; i < R; i++) {
+        UNROLL
+        for (int j = 0; j < N; j++)
+            sum[i][j] = v_set(0);
+    }
+    if (add) {
+        UNROLL
+        for (int i = 0; i < R; i++) {
+            UNROLL
+            for (int j = 0; j < N; j++)
+                __builtin_prefetch(c + i * ldc + j * W, 0);
+        }
+    }
+    for (; p < end; p++) {
+        const T *a = p->a + i0 * p->a_m, *b = p->b + panel * p->b_panel;
+        const ptrdiff_t b_k = p->b_k, b_panel = p->b_panel;
+        if (p->a_k == 1) {              /* A by rows */
+            const ptrdiff_t a_m = p->a_m;
+            for (ptrdiff_t k = 0; k < p->k; k++, b += b_k) {
+                V y[8];
+                UNROLL
+                for (int j = 0; j < N; j++)
+                    y[j] = v_load(b + j / 2 * b_panel + j % 2 * W);
+                UNROLL
+                for (int i = 0; i < R; i++) {
+                    const V x = v_set(a[i * a_m + k]);
+                    UNROLL
+                    for (int j = 0; j < N; j++)
+                        sum[i][j] += x * y[j];
+                }
+            }
+        } else {                        /* A by columns, or packed */
+            const ptrdiff_t a_k = p->a_k ? p->a_k : R;
+            a += p->a_k ? 0 : p->k0 * R;
+            for (ptrdiff_t k = 0; k < p->k; k++, b += b_k, a += a_k) {
+                V y[8];
+                UNROLL
+                for (int j = 0; j < N; j++)
+                    y[j] = v_load(b + j / 2 * b_panel + j % 2 * W);
+                UNROLL
+                for (int i = 0; i < R; i++) {
+                    const V x = v_set(a[i]);
+                    UNROLL
+                    for (int j = 0; j < N; j++)
+                        sum[i][j] += x * y[j];
+                }
+            }
+        }
+    }
+    UNROLL
+    for (int i = 0; i < R; i++, c += ldc) {
+        UNROLL
+        for (int j = 0; j < N; j++)
+            v_store(c + j * W, add ? v_load(c + j * W) + sum[i][j] : sum[i][j]);
+    }
+}
+
+#define TILE(R, N)                                                                                 \
+    static void tile_##R##_##N(const piece *p, const piece *end, ptrdiff_t i0, ptrdiff_t panel,   \
+                               T *c, ptrdiff_t ldc, bool add)                                      \
+    {                                                                                              \
+        tile(R, N, p, end, i0, panel, c, ldc, add);                                                \
+    }
+
+#define TILES(R) TILE(R, 1) TILE(R, 2)
+TILES(1) TILES(2) TILES(3) TILES(4) TILES(5) TILES(6)
+TILE(1, 4) TILE(2, 4) TILE(1, 8)
+#if MR == 14
+TILES(7) TILES(8) TILES(9) TILES(10) TILES(11) TILES(12) TILES(13) TILES(14)
+TILE(3, 4) TILE(4, 4)
+#endif
+
+/* tiles[R][log2 N] */
+#define ROW(R) { tile_##R##_1, tile_##R##_2, NULL, NULL }
+#define WIDE_ROW(R) { tile_##R##_1, tile_##R##_2, tile_##R##_4, NULL }
+static tile_function *const tiles[MR + 1][4] = {
+    [1] = { tile_1_1, tile_1_2, tile_1_4, tile_1_8 }, [2] = WIDE_ROW(2),
+#if MR == 14
+    [3] = WIDE_ROW(3), [4] = WIDE_ROW(4), [7] = ROW(7), [8] = ROW(8), [9] = ROW(9), [10] = ROW(10),
+    [11] = ROW(11), [12] = ROW(12), [13] = ROW(13), [14] = ROW(14),
+#else
+    [3] = ROW(3), [4] = ROW(4),
+#endif
+    [5] = ROW(5), [6] = ROW(6),
+};
+
+#endif

@@ -1,0 +1,230 @@
+/* Vectors of one precision: what every kernel source is written in.
+ *
+ * Each kernel source is compiled once for every instruction set and precision, with
+ *     -DUR_ISA=avx512|avx2|baseline   the suffix of its symbols
+ *     -DUR_BITS=32|64                 float or double
+ *     -DUR_SCALAR                     (optional) no compiler extension, vectors of one element
+ * so that one text with T, V, M and I serves all of them:
+ *     T   the element type            V   a vector of W elements
+ *     M   the result of a comparison of two V (lanes of all ones or zeros; int when scalar)
+ *     I   the bits of a V as signed integers
+ * Comparisons and + - * / work on V directly; a * b + c, written as one expression, becomes a fused
+ * multiply-add where the instruction set has one (by -ffp-contract: `fast` with gcc; `on` with
+ * clang, whose `fast` fuses by basic block, so that equal sums in two loops could round apart).
+ *
+ * Intrinsics appear in one place, the partial loads and stores: neither gcc 12 nor clang 14 makes
+ * the masked instructions from portable code.
+ */
+#ifndef UR_KERNELS_VEC_H
+#define UR_KERNELS_VEC_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#define UR__GLUE(name, bits, isa) ur__##name##_f##bits##_##isa
+#define UR__GLUE_EXPANDED(name, bits, isa) UR__GLUE(name, bits, isa)
+/* The symbol of a kernel in this precision and instruction set, as ur__gemm_f32_avx2. */
+#define KERNEL(name) UR__GLUE_EXPANDED(name, UR_BITS, UR_ISA)
+
+#if UR_BITS == 32
+typedef float T;
+typedef int32_t T_int;
+#else
+typedef double T;
+typedef int64_t T_int;
+#endif
+
+#ifdef UR_SCALAR
+    #define INLINE static inline
+    #define UNROLL
+enum { W = 1 };
+typedef T V;
+typedef int M;
+typedef T_int I;
+#else
+    #define INLINE static inline __attribute__((always_inline))
+    #ifdef __clang__
+        #define UNROLL _Pragma("clang loop unroll(full)")
+    #else
+        #define UNROLL _Pragma("GCC unroll 32")
+    #endif
+    #if defined __AVX512F__ && defined __AVX512DQ__ && defined __AVX512VL__
+        #define V_BYTES 64
+    #elif defined __AVX2__
+        #define V_BYTES 32
+    #else
+        #define V_BYTES 16
+    #endif
+    #if V_BYTES > 16
+        #include <immintrin.h>
+    #endif
+enum { W = V_BYTES / sizeof(T) };
+typedef T V __attribute__((vector_size(V_BYTES)));
+typedef T_int I __attribute__((vector_size(V_BYTES)));
+typedef I M;
+#endif
+
+INLINE V v_load(const T *p)
+{
+    V a;
+    memcpy(&a, p, sizeof a);
+    return a;
+}
+
+INLINE void v_store(T *p, V a)
+{
+    memcpy(p, &a, sizeof a);
+}
+
+INLINE V v_set(T s)
+{
+#ifdef UR_SCALAR
+    return s;
+#else
+    return s - (V){ 0 };            /* not 0 + s, which would turn -0 into 0 */
+#endif
+}
+
+#define ONE v_set(1)
+
+INLINE I v_bits(V a)
+{
+    I i;
+    memcpy(&i, &a, sizeof i);
+    return i;
+}
+
+INLINE V v_of_bits(I i)
+{
+    V a;
+    memcpy(&a, &i, sizeof a);
+    return a;
+}
+
+/* m ? x : y by lanes; NaN in the lane that is not chosen has no effect. */
+INLINE V v_sel(M m, V x, V y)
+{
+#ifdef UR_SCALAR
+    return m ? x : y;
+#else
+    return (V)((m & (I)x) | (~m & (I)y));
+#endif
+}
+
+#if !defined UR_SCALAR && V_BYTES == 32
+/* All ones in the first n lanes. */
+INLINE I v_first(size_t n)
+{
+    #if UR_BITS == 32
+    const I lane = { 0, 1, 2, 3, 4, 5, 6, 7 };
+    #else
+    const I lane = { 0, 1, 2, 3 };
+    #endif
+    return lane < (T_int)n;
+}
+#endif
+
+/* The first n lanes from p, 0 <= n <= W, the others `fill`. Reads nothing beyond p[n - 1]. */
+INLINE V v_load_fill(const T *p, size_t n, T fill)
+{
+#if !defined UR_SCALAR && V_BYTES == 64 && UR_BITS == 32
+    return (V)_mm512_mask_loadu_ps((__m512)v_set(fill), (__mmask16)((1u << n) - 1), p);
+#elif !defined UR_SCALAR && V_BYTES == 64
+    return (V)_mm512_mask_loadu_pd((__m512d)v_set(fill), (__mmask8)((1u << n) - 1), p);
+#elif !defined UR_SCALAR && V_BYTES == 32 && UR_BITS == 32
+    return v_sel(v_first(n), (V)_mm256_maskload_ps(p, (__m256i)v_first(n)), v_set(fill));
+#elif !defined UR_SCALAR && V_BYTES == 32
+    return v_sel(v_first(n), (V)_mm256_maskload_pd(p, (__m256i)v_first(n)), v_set(fill));
+#else
+    T lane[W];
+    for (size_t i = 0; i < W; i++)
+        lane[i] = i < n ? p[i] : fill;
+    return v_load(lane);
+#endif
+}
+
+INLINE V v_load_n(const T *p, size_t n)
+{
+    return v_load_fill(p, n, 0);
+}
+
+/* The first n lanes to p, 0 <= n <= W. */
+INLINE void v_store_n(T *p, V a, size_t n)
+{
+#if !defined UR_SCALAR && V_BYTES == 64 && UR_BITS == 32
+    _mm512_mask_storeu_ps(p, (__mmask16)((1u << n) - 1), (__m512)a);
+#elif !defined UR_SCALAR && V_BYTES == 64
+    _mm512_mask_storeu_pd(p, (__mmask8)((1u << n) - 1), (__m512d)a);
+#elif !defined UR_SCALAR && V_BYTES == 32 && UR_BITS == 32
+    _mm256_maskstore_ps(p, (__m256i)v_first(n), (__m256)a);
+#elif !defined UR_SCALAR && V_BYTES == 32
+    _mm256_maskstore_pd(p, (__m256i)v_first(n), (__m256d)a);
+#else
+    T lane[W];
+    v_store(lane, a);
+    for (size_t i = 0; i < n; i++)
+        p[i] = lane[i];
+#endif
+}
+
+/* 1 where m holds, else 0. */
+INLINE V v_bit(M m)
+{
+#ifdef UR_SCALAR
+    return (T)(m != 0);
+#else
+    return (V)(m & (I)ONE);
+#endif
+}
+
+/* NaN where a is NaN, else 0. */
+INLINE V v_nan(V a)
+{
+    return v_sel(a != a, a, v_set(0));
+}
+
+INLINE V v_abs(V a)
+{
+    return v_of_bits(v_bits(a) & ~((I)v_bits(v_set((T)-0.0))));
+}
+
+/* The sign bit of s put on a >= 0. */
+INLINE V v_signed(V a, V s)
+{
+    return v_of_bits(v_bits(a) | (v_bits(s) & v_bits(v_set((T)-0.0))));
+}
+
+/* Smaller and larger; a NaN in either operand is the result, ties give a. */
+INLINE V v_min(V a, V b)
+{
+    return v_sel((a <= b) | (a != a), a, b);
+}
+
+INLINE V v_max(V a, V b)
+{
+    return v_sel((a >= b) | (a != a), a, b);
+}
+
+/* Sum of the lanes, as a tree. */
+INLINE T v_sum(V a)
+{
+    T lane[W];
+    v_store(lane, a);
+    for (int half = W / 2; half > 0; half /= 2)
+        for (int i = 0; i < half; i++)
+            lane[i] += lane[i + half];
+    return lane[0];
+}
+
+/* The largest lane, NaN if any is. */
+INLINE T v_largest(V a)
+{
+    T lane[W];
+    v_store(lane, a);
+    for (int i = 1; i < W; i++)
+        lane[0] = lane[0] >= lane[i] || lane[0] != lane[0] ? lane[0] : lane[i];
+    return lane[0];
+}
+
+#endif

@@ -1,0 +1,63 @@
+/* internal.h: what the files of optim/ share. */
+#ifndef UR_OPTIM_INTERNAL_H
+#define UR_OPTIM_INTERNAL_H
+
+#include "graph/internal.h"
+#include "unroll/optim.h"
+
+enum { UR__MOMENTS = 3 };
+
+/* A method: which moments it keeps (NULL for none), its kernel, and the kernel's numbers for step
+ * number t >= 1. u->rate and u->decay arrive as the step's rate and the group's weight decay, and
+ * are changed where the formula says so. */
+struct ur__method {
+    const char *name;
+    bool needs_eps;
+    bool starts;                /* moments begin at the setting `start`, else at 0 */
+    void (*moments)(const ur_method *m, const char *names[UR__MOMENTS]);
+    ur__update_kernel *(*kernel)(const ur_method *m, const ur__kernel_set *k);
+    void (*numbers)(const ur_method *m, double t, ur__update *u);
+};
+
+typedef struct ur__group {
+    double lr_factor, weight_decay;
+} ur__group;
+
+/* Everything that changes from step to step and must survive in a file; see ur_optim_state. */
+typedef struct ur__counters {
+    double steps, skipped, lr, factor, best, bad, cooldown;
+} ur__counters;
+enum { UR__COUNTERS = sizeof(ur__counters) / sizeof(double) };
+
+struct ur_optim {
+    ur_params *ps, *state;
+    ur_method method;
+    ur__group common;
+    const ur__group **group;    /* of each parameter */
+    ptrdiff_t moment[UR__MOMENTS];      /* a moment's first byte in the block of `state`, or -1 */
+    size_t counters;            /* the same for the counters */
+    double scale, max_norm, max_value, norm;
+    ur_schedule schedule;
+};
+
+ur__counters ur__read_counters(const ur_optim *opt);
+void ur__write_counters(ur_optim *opt, const ur__counters *c);
+
+/* sqrt(sum g^2) over parameters that are not frozen. */
+double ur__norm(const ur_params *ps);
+/* The factor that brings a norm down to the most that is allowed; max_norm 0 for no limit. */
+double ur__clip_factor(double norm, double max_norm);
+
+/* Byte at which parameter k begins in its store's blocks. */
+static inline size_t ur__begin(const ur_params *ps, size_t k)
+{
+    return ps->param[k].offset * ur__type_size((int)ps->type);
+}
+
+static inline const ur__kernel_set *ur__set_for(ur_type type)
+{
+    const ur__kernels *k = ur__kernels_get();
+    return type == UR_F64 ? &k->f64 : &k->f32;
+}
+
+#endif

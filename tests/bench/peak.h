@@ -1,0 +1,76 @@
+/* The machine's sustained rate of float multiply-adds on one thread: the yardstick of every
+ * benchmark. Registers only, as many independent chains as hide the latency, with the vectors of
+ * the instruction set that the kernels were picked for. Compilers fold or split simple forms of
+ * such a loop, so the instruction is spelled out; the baseline has none and multiplies and adds.
+ */
+#ifndef UNROLL_TESTS_BENCH_PEAK_H
+#define UNROLL_TESTS_BENCH_PEAK_H
+
+#include <string.h>
+#include <time.h>
+#include "ops/kernels/kernels.h"
+
+static inline double now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+enum { PEAK_CHAINS = 12, PEAK_STEPS = 20000 };
+
+#define PEAK_FUSED(x) __asm__("vfmadd213ps %2, %1, %0" : "+v"(x) : "v"(f), "v"(s))
+#define PEAK_SPLIT(x) x = x * f + s
+
+/* Runs PEAK_STEPS multiply-adds on each chain; `bytes` is the size of a vector. */
+#define PEAK_LOOP(name, attribute, bytes, STEP)                                                    \
+    attribute static void name(void)                                                               \
+    {                                                                                              \
+        typedef float vector __attribute__((vector_size(bytes)));                                  \
+        static volatile float factor = 0.999f, summand = 0.001f, sink;                             \
+        const vector f = factor - (vector){ 0 }, s = summand - (vector){ 0 };                      \
+        vector a = s, b = a + s, c = b + s, d = c + s, e = d + s, g = e + s, h = g + s, i = h + s, \
+               j = i + s, k = j + s, l = k + s, m = l + s;                                         \
+        for (int step = 0; step < PEAK_STEPS; step++) {                                            \
+            STEP(a); STEP(b); STEP(c); STEP(d); STEP(e); STEP(g);                                  \
+            STEP(h); STEP(i); STEP(j); STEP(k); STEP(l); STEP(m);                                  \
+        }                                                                                          \
+        a = (a + b + c + d) + (e + g + h + i) + (j + k + l + m);                                   \
+        sink = a[0];                                                                               \
+        (void)sink;                                                                                \
+    }
+
+#ifdef __x86_64__
+PEAK_LOOP(peak_avx512, __attribute__((target("avx512f,fma"))), 64, PEAK_FUSED)
+PEAK_LOOP(peak_avx2, __attribute__((target("avx2,fma"))), 32, PEAK_FUSED)
+#endif
+PEAK_LOOP(peak_baseline, , 16, PEAK_SPLIT)
+
+/* Flops of a multiply-add on a whole vector of floats. */
+static inline double peak_width(void)
+{
+    const char *isa = ur__kernels_get()->isa;
+    return strcmp(isa, "avx512") == 0 ? 32 : strcmp(isa, "avx2") == 0 ? 16 : 8;
+}
+
+/* GFLOP/s of f32 over that many seconds. */
+static inline double peak_gflops(double seconds)
+{
+    void (*loop)(void) = peak_baseline;
+#ifdef __x86_64__
+    if (peak_width() == 32)
+        loop = peak_avx512;
+    else if (peak_width() == 16)
+        loop = peak_avx2;
+#endif
+    const double start = now();
+    double rounds = 0, spent;
+    do {
+        loop();
+        rounds++;
+        spent = now() - start;
+    } while (spent < seconds);
+    return rounds * PEAK_CHAINS * PEAK_STEPS * peak_width() / spent * 1e-9;
+}
+
+#endif

@@ -1,0 +1,325 @@
+/* The graph itself: recording, runs, reads, sections, reruns, states, gradients as requests, plans. */
+#include <stdlib.h>
+#include "graph/internal.h"
+#include "test.h"
+#include "unroll/unroll.h"
+
+static double *doubles(size_t n, double scale)
+{
+    static double x[100000];
+    for (size_t i = 0; i < n; i++)
+        x[i] = scale * (2 * test_uniform() - 1);
+    return x;
+}
+
+TEST(runs_lazily_and_reads)
+{
+    ur_graph *g = ur_graph_new(UR_F64, UR_TRAIN);
+    ur_node x = ur_input(g, ((double[]){ 1, 2, 3 }), 3);
+    ur_node y = ur_square(x), z = ur_sum(y);
+    CHECK_INT(ur_stats(g).plans_made, 0);
+    CHECK_NEAR(ur_value(z), 14, 1e-15);
+    CHECK_INT(ur_stats(g).plans_made, 1);
+    double v[3];
+    REQUIRE(ur_read(y, v, 3));          /* not kept: computed again */
+    CHECK_NEAR(v[2], 9, 0);
+    ur_set(x, (double[]){ 2, 2, 2 });
+    REQUIRE(ur_rerun(g));
+    CHECK_NEAR(ur_value(z), 12, 0);
+    CHECK_NEAR(ur_value(z), 12, 0);
+    CHECK(!ur_error(g));
+    ur_graph_free(g);
+}
+
+TEST(refuses_a_value_that_changed)
+{
+    ur_graph *g = ur_graph_new(UR_F64, UR_TRAIN);
+    ur_node x = ur_input(g, ((double[]){ 1, 2 }), 2);
+    ur_node y = ur_square(x), z = ur_sum(y);
+    CHECK_NEAR(ur_value(z), 5, 0);
+    ur_set(x, (double[]){ 3, 3 });
+    double v[2];
+    CHECK(!ur_read(y, v, 2));
+    CHECK_HAS(ur_error(g), "ur_keep");
+    ur_graph_free(g);
+}
+
+/* Reading in the middle, then going on with what was read and with what was not. */
+TEST(sections)
+{
+    ur_params *ps = ur_params_new(UR_F64, 3);
+    ur_node W = ur_param(ps, "W", ur_xavier(), 4, 4);
+    ur_graph *g = ur_graph_new(UR_F64, UR_TRAIN);
+    double whole = 0, parts = 0, gw[16], gp[16];
+    for (int split = 0; split < 2; split++) {
+        ur_clear(g);
+        test_now.random = 7;
+        ur_node x = ur_input(g, doubles(8, 1), 2, 4);
+        ur_node a = ur_tanh(ur_matmul(x, W)), b = ur_tanh(ur_matmul(a, W));
+        if (split) {
+            CHECK(ur_value(ur_sum(b)) == ur_value(ur_sum(b)));
+            CHECK_INT((int)g->n_sections, 2);
+        }
+        ur_node loss = ur_sum(ur_square(ur_add(ur_matmul(b, W), a)));
+        ur_backward(loss);
+        REQUIRE(ur_run(g));
+        *(split ? &parts : &whole) = ur_value(loss);
+        memcpy(split ? gp : gw, ur_param_gradient(W), sizeof gw);
+        ur_gradient_used(ps);
+    }
+    CHECK_NEAR(parts, whole, 1e-12);
+    for (int i = 0; i < 16; i++)
+        CHECK_NEAR(gp[i], gw[i], 1e-12);
+    ur_graph_free(g);
+    ur_params_free(ps);
+}
+
+TEST(gradients_are_nodes)
+{
+    ur_graph *g = ur_graph_new(UR_F64, UR_TRAIN);
+    ur_node x = ur_input(g, ((double[]){ 0.5, -1, 2 }), 3);
+    ur_node y = ur_sum(ur_mul(ur_square(x), x)), dx, ddx, none;
+    REQUIRE(ur_grad(&y, NULL, 1, &x, 1, &dx));              /* 3 x^2 */
+    ur_node s = ur_sum(ur_mul(dx, x));                      /* 3 x^3 */
+    REQUIRE(ur_grad(&s, NULL, 1, &x, 1, &ddx));             /* 9 x^2 */
+    ur_node apart = ur_input(g, ((double[]){ 1 }), 1);
+    REQUIRE(ur_grad(&y, NULL, 1, &apart, 1, &none));
+    double v[3];
+    REQUIRE(ur_read(dx, v, 3));
+    CHECK_NEAR(v[2], 12, 1e-14);
+    REQUIRE(ur_read(ddx, v, 3));
+    CHECK_NEAR(v[0], 2.25, 1e-14);
+    CHECK_NEAR(v[2], 36, 1e-14);
+    CHECK_NEAR(ur_value(none), 0, 0);
+    ur_graph_free(g);
+}
+
+TEST(gradient_through_an_earlier_section)
+{
+    ur_graph *g = ur_graph_new(UR_F64, UR_TRAIN);
+    ur_node x = ur_input(g, ((double[]){ 3 }), 1), dx, ddx;
+    ur_node y = ur_mul(ur_square(x), x);
+    REQUIRE(ur_grad(&y, NULL, 1, &x, 1, &dx));
+    CHECK_NEAR(ur_value(dx), 27, 1e-12);
+    REQUIRE(ur_grad(&dx, NULL, 1, &x, 1, &ddx));
+    CHECK_NEAR(ur_value(ddx), 18, 1e-12);
+    CHECK(!ur_error(g));
+    ur_graph_free(g);
+}
+
+TEST(detach_stops_gradients)
+{
+    ur_params *ps = ur_params_new(UR_F64, 3);
+    ur_node w = ur_param(ps, "w", ur_constant(2), 1);
+    ur_graph *g = ur_graph_new(UR_F64, UR_TRAIN);
+    ur_node x = ur_use(g, w);
+    ur_backward(ur_sum(ur_mul(x, ur_detach(ur_square(x)))));
+    REQUIRE(ur_run(g));
+    CHECK_NEAR(*(double *)ur_param_gradient(w), 4, 0);
+    ur_clear(g);
+    ur_backward(ur_sum(ur_detach(ur_square(ur_use(g, w)))));
+    CHECK_HAS(ur_error(g), "depends on no parameter");
+    ur_graph_free(g);
+    ur_params_free(ps);
+}
+
+/* The first backward after an update overwrites, further ones add, what a tape lacks is zero. */
+TEST(gradient_stamps)
+{
+    ur_params *ps = ur_params_new(UR_F64, 3);
+    ur_node a = ur_param(ps, "a", ur_constant(2), 1), b = ur_param(ps, "b", ur_constant(3), 1);
+    ur_graph *g = ur_graph_new(UR_F64, UR_TRAIN);
+    for (int round = 0; round < 2; round++) {
+        ur_clear(g);
+        ur_backward(ur_sum(ur_mul(ur_use(g, a), b)));
+        REQUIRE(ur_run(g));
+        CHECK(ur_gradient_ready(ps));
+        CHECK_NEAR(*(double *)ur_param_gradient(a), 3, 0);
+        CHECK_NEAR(*(double *)ur_param_gradient(b), 2, 0);
+        REQUIRE(ur_rerun(g));
+        CHECK_NEAR(*(double *)ur_param_gradient(a), 6, 0);
+        ur_gradient_used(ps);
+        ur_clear(g);
+        ur_backward(ur_sum(ur_square(ur_use(g, a))));
+        REQUIRE(ur_run(g));
+        CHECK_NEAR(*(double *)ur_param_gradient(a), 4, 0);
+        CHECK_NEAR(*(double *)ur_param_gradient(b), 0, 0);
+        ur_gradient_used(ps);
+    }
+    CHECK_INT(ur_stats(g).plans_made, 2);
+    ur_freeze(a, true);
+    ur_clear(g);
+    ur_backward(ur_sum(ur_mul(ur_use(g, a), b)));
+    REQUIRE(ur_run(g));
+    CHECK_NEAR(*(double *)ur_param_gradient(a), 0, 0);
+    CHECK_NEAR(*(double *)ur_param_gradient(b), 2, 0);
+    ur_graph_free(g);
+    ur_params_free(ps);
+}
+
+TEST(states_chain_over_replays)
+{
+    ur_params *st = ur_params_new(UR_F64, 1);
+    ur_param(st, "h", ur_constant(0), 2, 1);
+    ur_graph *g = ur_graph_new(UR_F64, UR_TRAIN);
+    ur_node h;
+    REQUIRE(ur_state_in(g, st, &h));
+    h = ur_shift(ur_scale(h, 2), 1);
+    REQUIRE(ur_state_out(st, &h));
+    for (int i = 0; i < 4; i++)
+        REQUIRE(ur_rerun(g));
+    const double *v = ur_values(st);
+    CHECK_NEAR(v[0], 15, 0);
+    REQUIRE(ur_state_reset(st, 1));
+    REQUIRE(ur_rerun(g));
+    CHECK_NEAR(v[0], 31, 0);
+    CHECK_NEAR(v[1], 1, 0);
+    ur_clear(g);
+    h = ur_zeros(g, 3, 1);
+    CHECK(!ur_state_out(st, &h));
+    CHECK_HAS(ur_error(g), "[2,1]");
+    ur_graph_free(g);
+    ur_params_free(st);
+}
+
+TEST(stale_and_foreign_nodes)
+{
+    ur_graph *g = ur_graph_new(UR_F64, UR_TRAIN), *other = ur_graph_new(UR_F64, UR_TRAIN);
+    ur_node x = ur_zeros(g, 2), y = ur_zeros(other, 2);
+    ur_clear(g);
+    ur_node z = ur_zeros(g, 2);
+    CHECK(ur_is_nil(ur_add(z, x)));
+    CHECK_HAS(ur_error(g), "cleared");
+    CHECK(!ur_run(g));
+    ur_error_reset(g);
+    CHECK(ur_is_nil(ur_add(z, y)));
+    CHECK_HAS(ur_error(g), "two graphs");
+    ur_error_reset(g);
+    CHECK(ur_is_nil(ur_add(z, (ur_node){ 0 })));
+    CHECK_HAS(ur_error(g), "nil");
+    ur_graph_free(g);
+    ur_graph_free(other);
+}
+
+/* One elman over T steps, its gradients into grad. */
+static double elman(ur_graph *g, ur_params *ps, int T, double *grad)
+{
+    enum { B = 3, I = 5, H = 7 };
+    test_now.random = 99;
+    ur_clear(g);
+    ur_node x = ur_input(g, doubles((size_t)T * B * I, 1), T, B, I), h = ur_zeros(g, B, H), y[64];
+    ur_node W = ur_find(ps, "W"), b = ur_find(ps, "b");
+    for (int t = 0; t < T; t++) {
+        ur_scope_begin(g, "elman", t);
+        y[t] = h = ur_tanh(ur_affine(ur_concat(h, ur_index(x, 0, t)), W, b));
+        ur_scope_end(g);
+    }
+    ur_node loss = ur_mean(ur_square(ur_stack(y, T)));
+    ur_backward(loss);
+    double v = ur_value(loss);
+    memcpy(grad, ur_gradients(ps), sizeof(double) * ps->padded);
+    ur_gradient_used(ps);
+    return v;
+}
+
+/* Any subset of the rewrites gives the same numbers. */
+TEST(rewrites_change_nothing)
+{
+    static const char *const name[] = { "kmerge", "fuse", "views", "accumulate", "pack" };
+    ur_params *ps = ur_params_new(UR_F64, 3);
+    ur_param(ps, "W", ur_xavier(), 12, 7);
+    ur_param(ps, "b", ur_uniform_between(-1, 1), 7);
+    double first[500], grad[500], loss = 0;
+    for (int off = 0; off < 32; off++) {
+        ur_graph *g = ur_graph_new(UR_F64, UR_TRAIN);
+        for (int k = 0; k < 5; k++)
+            CHECK(ur_rewrite(g, name[k], !(off >> k & 1)));
+        CHECK(!ur_rewrite(g, "nonsense", true));
+        for (int T = 5; T < 20; T += 9) {
+            double v = elman(g, ps, T, T == 5 && off == 0 ? first : grad);
+            CHECK(!ur_error(g));
+            if (T == 5 && off == 0)
+                loss = v;
+            if (T != 5 || off == 0)
+                continue;
+            CHECK_NEAR(v, loss, 1e-14);
+            for (size_t i = 0; i < ps->padded; i++)
+                CHECK_NEAR(grad[i], first[i], 1e-14);
+        }
+        ur_graph_free(g);
+    }
+    ur_params_free(ps);
+}
+
+TEST(plans_are_cached_and_bounded)
+{
+    ur_params *ps = ur_params_new(UR_F64, 3);
+    ur_param(ps, "W", ur_xavier(), 12, 7);
+    ur_param(ps, "b", ur_constant(0), 7);
+    ur_graph *g = ur_graph_new(UR_F64, UR_TRAIN);
+    double grad[500];
+    for (int round = 0; round < 3; round++)
+        for (int T = 2; T < 6; T++)
+            elman(g, ps, T, grad);
+    CHECK_INT(ur_stats(g).plans_made, 4);
+    CHECK_INT(ur_stats(g).plans_cached, 4);
+    ur_plan_cache_limit(g, 1);
+    CHECK_INT(ur_stats(g).plans_cached, 1);
+    elman(g, ps, 3, grad);
+    elman(g, ps, 2, grad);
+    CHECK_INT(ur_stats(g).plans_made, 6);
+    CHECK(!ur_error(g));
+    ur_graph_free(g);
+    ur_params_free(ps);
+}
+
+TEST(watch_names_the_culprit)
+{
+    ur_params *ps = ur_params_new(UR_F64, 3);
+    ur_param(ps, "W", ur_constant(1), 2, 2);
+    ur_graph *g = ur_graph_new(UR_F64, UR_TRAIN);
+    ur_watch(g, true);
+    ur_node x = ur_input(g, ((double[]){ 1, -2 }), 1, 2), h = x;
+    for (int t = 0; t < 3; t++) {
+        ur_scope_begin(g, "cell", t);
+        h = ur_log(ur_matmul(h, ur_find(ps, "W")));
+        ur_scope_end(g);
+    }
+    ur_node loss = ur_sum(h);
+    ur_backward(loss);
+    CHECK(!ur_run(g));
+    CHECK_HAS(ur_error(g), "log");
+    CHECK_HAS(ur_error(g), "cell, t=0");
+    CHECK(!ur_gradient_ready(ps));
+    ur_graph_free(g);
+    ur_params_free(ps);
+}
+
+TEST(prints_and_draws)
+{
+    ur_params *ps = ur_params_new(UR_F64, 3);
+    ur_param(ps, "W", ur_xavier(), 12, 7);
+    ur_param(ps, "b", ur_constant(0), 7);
+    ur_graph *g = ur_graph_new(UR_F64, UR_TRAIN);
+    double grad[500];
+    elman(g, ps, 4, grad);
+    char text[40000] = "";
+    FILE *f = tmpfile();
+    REQUIRE(f != NULL);
+    CHECK(ur_print_plan(g, f));
+    CHECK(ur_print_dot(g, f));
+    rewind(f);
+    text[fread(text, 1, sizeof text - 1, f)] = 0;
+    CHECK_HAS(text, "4 terms, into the gradient");
+    CHECK_HAS(text, "kmerge     4 merged");
+    CHECK_HAS(text, "label=\"elman, t=3\"");
+    fclose(f);
+    ur_graph_free(g);
+    ur_params_free(ps);
+}
+
+TEST_MAIN(T(runs_lazily_and_reads), T(refuses_a_value_that_changed), T(sections),
+          T(gradients_are_nodes), T(gradient_through_an_earlier_section), T(detach_stops_gradients),
+          T(gradient_stamps), T(states_chain_over_replays), T(stale_and_foreign_nodes),
+          T(rewrites_change_nothing), T(plans_are_cached_and_bounded),
+          T(watch_names_the_culprit), T(prints_and_draws))

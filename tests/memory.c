@@ -1,0 +1,225 @@
+/* The memory functions that everything else stands on. */
+#include "graph/internal.h"
+#include "tests/counting.h"
+#include "tests/test.h"
+
+/* Ends the counting and checks that everything came back, in the sizes it went out. */
+static void all_given_back(void)
+{
+    CHECK_INT(counting.blocks, 0);
+    CHECK_INT(counting.bytes, 0);
+    CHECK_INT(counting.wrong, 0);
+    counting_end();
+}
+
+TEST(realloc_makes_moves_and_frees)
+{
+    for (int counted = 0; counted < 2; counted++) {
+        if (counted)
+            counting_begin(0);
+        CHECK(ur__realloc(NULL, 0, 0) == NULL);
+        char *p = ur__realloc(NULL, 0, 3);
+        REQUIRE(p != NULL);
+        memcpy(p, "abc", 3);
+        p = ur__realloc(p, 3, 100000);
+        REQUIRE(p != NULL);
+        CHECK_MEM(p, "abc", 3);
+        p = ur__realloc(p, 100000, 2);
+        REQUIRE(p != NULL);
+        CHECK_MEM(p, "ab", 2);
+        CHECK(ur__realloc(p, 2, 0) == NULL);
+    }
+    CHECK_INT(counting.calls, 3);
+    all_given_back();
+}
+
+TEST(reserve_doubles_and_keeps)
+{
+    counting_begin(0);
+    int *a = NULL;
+    size_t cap = 0;
+    for (size_t n = 1; n <= 10000; n++) {
+        REQUIRE(ur__reserve(&a, &cap, n, sizeof *a));
+        REQUIRE(cap >= n);
+        a[n - 1] = (int)n;
+    }
+    for (int i = 0; i < 10000; i++)
+        REQUIRE(a[i] == i + 1);
+    CHECK(counting.calls < 15);
+    CHECK(cap < 20000);
+    /* more than there are addresses: refused, before and behind the overflow */
+    size_t before = cap;
+    int *same = a;
+    CHECK(!ur__reserve(&a, &cap, SIZE_MAX, sizeof *a));
+    CHECK(!ur__reserve(&a, &cap, SIZE_MAX / sizeof *a + 2, sizeof *a));
+    counting.fail_at = counting.calls + 1;
+    CHECK(!ur__reserve(&a, &cap, before + 1, sizeof *a));
+    CHECK(a == same);
+    CHECK_INT(cap, before);
+    CHECK_INT(a[9999], 10000);
+    ur__realloc(a, cap * sizeof *a, 0);
+    all_given_back();
+}
+
+static bool zeroed(const char *p, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (p[i])
+            return false;
+    return true;
+}
+
+enum { PIECES = 2000 };
+static char *piece[PIECES];
+static size_t piece_bytes[PIECES];
+
+/* Takes pieces of many sizes, checks that they are aligned, zeroed and apart, and soils them. */
+static bool take_pieces(ur__bump *b)
+{
+    for (size_t i = 0; i < PIECES; i++) {
+        double u = test_uniform();
+        size_t bytes = i % 100 == 99 ? 20000 : (size_t)(300 * u * u);
+        piece[i] = ur__bump_alloc(b, bytes);
+        piece_bytes[i] = bytes;
+        if (!piece[i])
+            return false;
+        if ((uintptr_t)piece[i] % 64 || !zeroed(piece[i], bytes))
+            return CHECK((uintptr_t)piece[i] % 64 == 0) && CHECK(zeroed(piece[i], bytes));
+        memset(piece[i], (int)(i % 251) + 1, bytes);
+    }
+    for (size_t i = 0; i < PIECES; i++)
+        for (size_t k = 0; k < piece_bytes[i]; k++)
+            if (piece[i][k] != (char)(i % 251 + 1))
+                return CHECK(!"a piece was written by another");
+    return true;
+}
+
+TEST(bump_gives_zeroed_aligned_pieces_apart)
+{
+    counting_begin(0);
+    ur__bump b = { 0 };
+    REQUIRE(take_pieces(&b));
+    CHECK_INT(counting.bytes, b.bytes);
+    size_t taken = 0;
+    for (int i = 0; i < PIECES; i++)
+        taken += piece_bytes[i];
+    CHECK(b.bytes < 3 * taken);
+    CHECK(counting.calls < 30);
+    CHECK(ur__bump_alloc(&b, SIZE_MAX) == NULL);
+    CHECK(ur__bump_alloc(&b, SIZE_MAX / 2) == NULL);
+    CHECK(ur__bump_alloc(&b, 0) != NULL);
+    ur__bump_free(&b);
+    CHECK_INT(b.bytes, 0);
+    CHECK(ur__bump_alloc(&b, 10) != NULL);      /* it can be used anew */
+    ur__bump_free(&b);
+    all_given_back();
+}
+
+/* The same requests after a reset need no memory, other ones only what is missing. */
+TEST(bump_keeps_its_chunks)
+{
+    counting_begin(0);
+    ur__bump b = { 0 };
+    REQUIRE(take_pieces(&b));
+    long calls = counting.calls;
+    for (int turn = 0; turn < 5; turn++) {
+        ur__bump_reset(&b);
+        test_now.random = 0;
+        REQUIRE(take_pieces(&b));
+        CHECK_INT(counting.calls, calls);
+    }
+    ur__bump_reset(&b);
+    CHECK(ur__bump_alloc(&b, 3 << 20) != NULL);         /* larger than every chunk */
+    CHECK_INT(counting.calls, calls + 1);
+    CHECK(ur__bump_alloc(&b, 100) != NULL);             /* the small ones still serve */
+    CHECK_INT(counting.calls, calls + 1);
+    ur__bump_free(&b);
+    all_given_back();
+}
+
+TEST(bump_survives_a_lack_of_memory)
+{
+    long needed = 0;
+    for (long n = 1; n == 1 || n <= needed; n++) {
+        counting_begin(n);
+        ur__bump b = { 0 };
+        test_now.random = 0;
+        CHECK(!take_pieces(&b));
+        CHECK_INT(counting.failed, 1);
+        ur__bump_reset(&b);
+        test_now.random = 0;
+        CHECK(take_pieces(&b));
+        needed = counting.calls - 1;
+        ur__bump_free(&b);
+        all_given_back();
+    }
+    CHECK(needed > 3);
+}
+
+TEST(block_grows_and_keeps)
+{
+    counting_begin(0);
+    ur__block b = { 0 };
+    CHECK(ur__block_grow(&b, 0));
+    CHECK(b.p != NULL);
+    for (size_t n = 1; n < 100000; n += n / 7 + 1) {
+        size_t before = b.bytes;
+        REQUIRE(ur__block_grow(&b, n));
+        REQUIRE(b.bytes >= n && b.bytes >= before);
+        CHECK_INT((uintptr_t)b.p % 64, 0);
+        for (size_t i = 0; i < before; i++)
+            REQUIRE(b.p[i] == (char)i);
+        for (size_t i = 0; i < b.bytes; i++)
+            b.p[i] = (char)i;
+    }
+    CHECK(counting.calls < 40);
+    char *p = b.p;
+    size_t bytes = b.bytes;
+    CHECK(ur__block_grow(&b, 10));              /* never smaller */
+    CHECK(b.p == p && b.bytes == bytes);
+    CHECK(!ur__block_grow(&b, SIZE_MAX));
+    counting.fail_at = counting.calls + 2;      /* half as much again, then what is needed */
+    CHECK(ur__block_grow(&b, bytes + 1));
+    bytes = b.bytes;
+    p = b.p;
+    counting.fail_at = counting.calls + 1;
+    CHECK(ur__block_grow(&b, bytes + 1));
+    CHECK_INT(b.bytes, bytes + 1);
+    CHECK_INT(counting.failed, 1);
+    ur__block_free(&b);
+    CHECK(b.p == NULL && b.bytes == 0);
+    ur__block_free(&b);
+    all_given_back();
+}
+
+static void *no_memory(void *user, void *old, size_t old_bytes, size_t new_bytes)
+{
+    (void)old, (void)old_bytes;
+    *(size_t *)user += new_bytes;
+    return NULL;
+}
+
+TEST(without_memory_nothing_moves)
+{
+    ur__block b = { 0 };
+    REQUIRE(ur__block_grow(&b, 100));
+    memset(b.p, 7, 100);
+    ur__block before = b;
+    size_t asked = 0;
+    ur_set_allocator(no_memory, &asked);
+    CHECK(!ur__block_grow(&b, 200));
+    CHECK_MEM(&b, &before, sizeof b);
+    CHECK(asked >= 200);
+    ur__bump bump = { 0 };
+    CHECK(ur__bump_alloc(&bump, 1) == NULL);
+    CHECK(bump.first == NULL && bump.bytes == 0);
+    CHECK(ur_params_new(UR_F32, 0) == NULL);
+    ur_set_allocator(NULL, NULL);
+    CHECK_INT(b.p[99], 7);
+    ur__block_free(&b);
+}
+
+TEST_MAIN(T(realloc_makes_moves_and_frees), T(reserve_doubles_and_keeps),
+          T(bump_gives_zeroed_aligned_pieces_apart), T(bump_keeps_its_chunks),
+          T(bump_survives_a_lack_of_memory), T(block_grows_and_keeps),
+          T(without_memory_nothing_moves))

@@ -1,0 +1,17 @@
+/* unroll.h: all of the library. Each header is the manual of its folder:
+ *     graph.h   the tape: nodes, parameters, gradients, states, runs, saving; start there
+ *     ops.h     the operations, with their formulas
+ *     layers.h  cells, layers, unrolling
+ *     optim.h   optimisers, clipping, schedules
+ */
+#ifndef UNROLL_H
+#define UNROLL_H
+
+#include "unroll/graph.h"
+#include "unroll/op.h"
+#include "unroll/ops.h"
+#include "unroll/layers.h"
+#include "unroll/optim.h"
+#include "unroll/check.h"
+
+#endif
