@@ -16,7 +16,7 @@
 #include "graph/internal.h"
 
 /* Rewrites that can be switched off; a bit each in g->off. */
-#define UR__REWRITES(X) X(kmerge) X(fuse) X(views) X(accumulate) X(pack)
+#define UR__REWRITES(X) X(kmerge) X(nmerge) X(fuse) X(views) X(accumulate) X(pack)
 enum {
 #define X(name) UR__BIT_##name,
     UR__REWRITES(X)
@@ -62,6 +62,7 @@ typedef struct ur__contraction {
     ur__loc c;
     int type, write;
     uint32_t slot;                      /* of UR__BY_STAMP */
+    struct ur__contraction *gang;       /* the next one with the same left operands, or NULL */
     int batch_rank;                     /* loops outside; strides in elements */
     ptrdiff_t batch[UR_MAX_RANK], a_step[UR_MAX_RANK], b_step[UR_MAX_RANK], c_step[UR_MAX_RANK];
 } ur__contraction;
@@ -180,6 +181,7 @@ typedef struct ur__work {
     uint32_t *level, *unit, *pos;
     uint32_t *order;            /* units in order of execution, by their last node */
     uint32_t n_units;
+    size_t level_begin;         /* the first step of the level under way */
     uint32_t *next;             /* members of a unit, linked in order of the tape */
     ur__loc *loc;               /* of roots */
     uint32_t *first, *last;     /* positions of roots */

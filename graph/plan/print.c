@@ -54,6 +54,11 @@ static void print_step(const ur_graph *g, FILE *to, const ur__step *s, const ur_
         if (c->term[0].b.region == UR__PANELS)
             fputs(", packed", to);
         fputs(write_text(c->write), to);
+        size_t others = 0;
+        for (const ur__contraction *x = c->gang; x; x = x->gang)
+            others++;
+        if (others)
+            fprintf(to, ", and %zu with the same left operands", others);
         break;
     }
     case UR__MOVE: {

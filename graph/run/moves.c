@@ -67,25 +67,53 @@ void ur__run_move(const ur__run *r, const ur__move *m)
     } while (advance(outer, m->dim, index));
 }
 
+static void fill_segments(const ur__run *r, const ur__contraction *c, size_t from, size_t to,
+                          const ptrdiff_t *index, ur__segment *s)
+{
+    ptrdiff_t size = (ptrdiff_t)ur__type_size(c->type);
+    ptrdiff_t a = size * dot(c->batch_rank, index, c->a_step);
+    ptrdiff_t b = size * dot(c->batch_rank, index, c->b_step);
+    for (size_t i = from; i < to; i++) {
+        const ur__term *t = &c->term[i];
+        *s++ = (ur__segment){ .a = ur__ptr(r, t->a) + a, .b = ur__ptr(r, t->b) + b, .a_m = t->a_m,
+                              .a_k = t->a_k, .b_k = t->b_k, .b_n = t->b_n, .k = t->k };
+    }
+}
+
+/* Members of a gang take turns on stretches of terms whose left operands stay in the second cache. A
+ * stretch is a multiple of the kernel's block of K wherever terms allow, so that most bits are those
+ * of the whole product; which stretches there are depends on the sizes alone. */
+static void run_gang(const ur__run *r, const ur__contraction *c, ur__segment *s, char *work)
+{
+    enum { STRETCH = 512 };
+    const ur__kernel_set *k = ur__set(r, c->type);
+    static const ptrdiff_t index[UR_MAX_RANK];
+    for (size_t from = 0, to; from < c->n_terms; from = to) {
+        ptrdiff_t sum = 0;
+        for (to = from; to < c->n_terms && sum < STRETCH; to++)
+            sum += c->term[to].k;
+        for (const ur__contraction *x = c; x; x = x->gang) {
+            fill_segments(r, x, from, to, index, s);
+            k->gemm(x->m, x->n, s, (ptrdiff_t)(to - from),
+                    from > 0 || ur__adds(r, x->write, x->slot), ur__ptr(r, x->c), x->ldc, work);
+        }
+    }
+}
+
 void ur__run_contraction(const ur__run *r, const ur__contraction *c)
 {
     const ur__kernel_set *k = ur__set(r, c->type);
     ptrdiff_t size = (ptrdiff_t)ur__type_size(c->type);
     ur__segment *s = (ur__segment *)r->scratch;
     char *work = r->scratch + (c->n_terms * sizeof *s + 63) / 64 * 64;
-    bool add = ur__adds(r, c->write, c->slot);
-    ptrdiff_t index[UR_MAX_RANK] = { 0 };
-    for (size_t i = 0; i < c->n_terms; i++) {
-        const ur__term *t = &c->term[i];
-        s[i] = (ur__segment){ .a_m = t->a_m, .a_k = t->a_k, .b_k = t->b_k, .b_n = t->b_n,
-                              .k = t->k };
+    if (c->gang) {
+        run_gang(r, c, s, work);
+        return;
     }
+    ptrdiff_t index[UR_MAX_RANK] = { 0 };
     do {
-        for (size_t i = 0; i < c->n_terms; i++) {
-            s[i].a = ur__ptr(r, c->term[i].a) + size * dot(c->batch_rank, index, c->a_step);
-            s[i].b = ur__ptr(r, c->term[i].b) + size * dot(c->batch_rank, index, c->b_step);
-        }
-        k->gemm(c->m, c->n, s, (ptrdiff_t)c->n_terms, add,
+        fill_segments(r, c, 0, c->n_terms, index, s);
+        k->gemm(c->m, c->n, s, (ptrdiff_t)c->n_terms, ur__adds(r, c->write, c->slot),
                 ur__ptr(r, c->c) + size * dot(c->batch_rank, index, c->c_step), c->ldc, work);
     } while (advance(c->batch_rank, c->batch, index));
 }
