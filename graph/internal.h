@@ -126,8 +126,8 @@ enum {
     UR__NOWHERE, UR__ARENA, UR__DATA, UR__CONST, UR__PANELS, UR__VALUES,    /* + 2 * slot */
 };
 typedef struct ur__loc {
-    uint32_t region;            /* UR__VALUES + 2 slot: values; + 1: gradients of that store */
-    uint64_t offset;
+    uint64_t region : 16;       /* UR__VALUES + 2 slot: values; + 1: gradients of that store */
+    uint64_t offset : 48;
 } ur__loc;
 
 /* A store that this graph uses. */

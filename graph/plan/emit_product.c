@@ -119,9 +119,30 @@ static void batch_steps(const matrix *x, int rank, ptrdiff_t *step)
     }
 }
 
+/* The loops over the leading axes of the result. */
+static const ur__batch *batch_of(ur__work *w, uint32_t id)
+{
+    const uint32_t *in = ur__in(w, id);
+    const int64_t *flag = ur__attr(w, id);
+    const ur_shape *out = &ur__shape_at(w, id)->s;
+    matrix a = operand(w, in[0], flag[0]), b = operand(w, in[1], flag[1]);
+    ur__batch *x = ur__bump_alloc(&w->p->memory, sizeof *x);
+    if (!x) {
+        ur__out_of_memory(&w->g->owner);
+        return NULL;
+    }
+    x->rank = out->rank - 2;
+    batch_steps(&a, x->rank, x->a_step);
+    batch_steps(&b, x->rank, x->b_step);
+    ur__natural_strides(out, x->c_step);
+    for (int i = 0; i < x->rank; i++)
+        x->dim[i] = out->dim[i];
+    return x;
+}
+
 static bool same_left(const ur__contraction *x, const ur__contraction *y)
 {
-    if (x->m != y->m || x->n_terms != y->n_terms || x->batch_rank || y->batch_rank)
+    if (x->m != y->m || x->n_terms != y->n_terms || x->batch || y->batch)
         return false;
     for (size_t i = 0; i < x->n_terms; i++) {
         const ur__term *a = &x->term[i], *b = &y->term[i];
@@ -161,8 +182,6 @@ bool ur__emit_contraction(ur__work *w, uint32_t node, const uint32_t *terms, siz
                           int write, uint32_t slot)
 {
     uint32_t first = terms[0];
-    const uint32_t *in = ur__in(w, first);
-    const int64_t *flag = ur__attr(w, first);
     const ur__shape *out = ur__shape_at(w, first);
     int rank = out->s.rank;
     ur__contraction c = { .n = out->s.dim[rank - 1], .m = out->s.dim[rank - 2],
@@ -175,16 +194,8 @@ bool ur__emit_contraction(ur__work *w, uint32_t node, const uint32_t *terms, siz
     if (ur__plain_product(w, first)) {
         c.m = (ptrdiff_t)(out->count / (size_t)c.n);
     } else {
-        matrix a = operand(w, in[0], flag[0]), b = operand(w, in[1], flag[1]);
-        ptrdiff_t full[UR_MAX_RANK];
-        ur__natural_strides(&out->s, full);
-        c.batch_rank = rank - 2;
-        batch_steps(&a, rank - 2, c.a_step);
-        batch_steps(&b, rank - 2, c.b_step);
-        for (int i = 0; i < rank - 2; i++) {
-            c.batch[i] = out->s.dim[i];
-            c.c_step[i] = full[i];
-        }
+        if (!(c.batch = batch_of(w, first)))
+            return false;
     }
     c.term = ur__bump_alloc(&w->p->memory, n_terms * sizeof *c.term);
     if (!c.term)

@@ -12,7 +12,8 @@ typedef struct building {
     ur__program *program;
     uint32_t unit;
     ur__kernel_set const *kernels;
-    size_t in_cap, out_cap, instruction_cap;
+    ur__loc *in_loc, *out_loc;
+    size_t in_cap, out_cap, in_loc_cap, out_loc_cap, instruction_cap;
     int *free_tile;
     int n_free;
     uint32_t *last_user;        /* by node, of the cluster's values */
@@ -40,16 +41,22 @@ static void spread(const ur__work *w, uint32_t x, const ur_shape *s, ptrdiff_t *
     }
 }
 
-static bool add_access(building *b, ur__access **list, int *n, size_t *cap, uint32_t x)
+static bool add_access(building *b, bool out, uint32_t x)
 {
     ur__work *w = b->w;
-    if (!ur__reserve(list, cap, (size_t)*n + 1, sizeof **list))
+    ur__program *p = b->program;
+    size_t n = (size_t)(out ? p->n_out : p->n_in);
+    if (!ur__reserve(out ? &p->out : &p->in, out ? &b->out_cap : &b->in_cap, n + 1,
+                     sizeof *p->in) ||
+        !ur__reserve(out ? &b->out_loc : &b->in_loc, out ? &b->out_loc_cap : &b->in_loc_cap, n + 1,
+                     sizeof *b->in_loc))
         return ur__out_of_memory(&w->g->owner);
-    ur__access *a = &(*list)[(*n)++];
+    (out ? b->out_loc : b->in_loc)[n] = ur__where(w, x);
+    ur__access *a = &(out ? p->out : p->in)[n];
     memset(a, 0, sizeof *a);
-    a->loc = ur__where(w, x);
     a->tile = -1;
     spread(w, x, &ur__shape_at(w, b->unit)->s, a->stride);
+    *(out ? &p->n_out : &p->n_in) += 1;
     return true;
 }
 
@@ -58,7 +65,7 @@ static int operand(building *b, uint32_t x)
     int *k = number(b, x);
     if (*k == -1) {
         *k = b->program->n_in;
-        if (!add_access(b, &b->program->in, &b->program->n_in, &b->in_cap, x))
+        if (!add_access(b, false, x))
             return 0;
     }
     return *k;
@@ -96,7 +103,7 @@ static bool place_result(building *b, uint32_t id, int *y)
 {
     if (b->w->stored[id]) {
         *y = OUTPUT + b->program->n_out;
-        if (!add_access(b, &b->program->out, &b->program->n_out, &b->out_cap, id))
+        if (!add_access(b, true, id))
             return false;
     } else {
         *y = TILE + new_tile(b);
@@ -183,18 +190,88 @@ static void finish(building *b, const ur_shape *s)
     for (int i = 0; i < p->n_in; i++)
         if (p->in[i].stride[p->rank - 1] != 1)
             p->in[i].tile = p->n_tiles++;
+    /* what lies behind the collapsed dimensions must not tell equal programs apart */
+    for (int k = 0; k < p->n_in + p->n_out; k++)
+        for (int d = p->rank; d < UR_MAX_RANK; d++)
+            (k < p->n_in ? &p->in[k] : &p->out[k - p->n_in])->stride[d] = 0;
+    for (int d = p->rank; d < UR_MAX_RANK; d++)
+        p->dim[d] = 0;
 }
 
-/* Moves a growing list into the plan's own memory. */
-static void *settle(ur__work *w, void *list, size_t n, size_t cap, size_t size)
+/* Hashes words of structure: none of the three has padding. */
+static uint64_t hash_words(uint64_t h, const void *p, size_t bytes)
 {
-    void *copy = ur__bump_alloc(&w->p->memory, n * size + 1);
-    if (copy && n)
-        memcpy(copy, list, n * size);
-    ur__realloc(list, cap * size, 0);
-    if (!copy)
+    const uint64_t *word = p;
+    for (size_t i = 0; i < bytes / sizeof *word; i++) {
+        h = (h ^ word[i]) * 0x9E3779B97F4A7C15u;
+        h ^= h >> 32;
+    }
+    return h;
+}
+
+typedef struct sizes {
+    size_t in, out, instructions;
+} sizes;
+
+static sizes sizes_of(const ur__program *p)
+{
+    return (sizes){ (size_t)p->n_in * sizeof *p->in, (size_t)p->n_out * sizeof *p->out,
+                    (size_t)p->n_instructions * sizeof *p->instruction };
+}
+
+static bool same_program(const ur__program *p, const ur__program *q)
+{
+    sizes n = sizes_of(p);
+    return p->hash == q->hash && p->rank == q->rank && p->type == q->type && p->n_in == q->n_in &&
+           p->n_out == q->n_out && p->n_instructions == q->n_instructions &&
+           p->n_tiles == q->n_tiles && memcmp(p->dim, q->dim, sizeof p->dim) == 0 &&
+           (!n.in || memcmp(p->in, q->in, n.in) == 0) && memcmp(p->out, q->out, n.out) == 0 &&
+           memcmp(p->instruction, q->instruction, n.instructions) == 0;
+}
+
+/* The plan's one copy of a program. */
+static const ur__program *intern_program(ur__work *w, ur__program *p)
+{
+    sizes n = sizes_of(p);
+    p->hash = hash_words((uint64_t)p->rank, p->dim, sizeof p->dim);
+    p->hash = hash_words(p->hash, p->in, n.in);
+    p->hash = hash_words(p->hash, p->instruction, n.instructions);
+    ur__program **at = &w->p->programs[p->hash >> 58];
+    for (ur__program *q = *at; q; q = q->next)
+        if (same_program(p, q))
+            return q;
+    ur__program *q = ur__bump_alloc(&w->p->memory, sizeof *q);
+    char *lists = ur__bump_alloc(&w->p->memory, n.in + n.out + n.instructions);
+    if (!q || !lists) {
         ur__out_of_memory(&w->g->owner);
-    return copy;
+        return NULL;
+    }
+    *q = *p;
+    q->in = (ur__access *)lists;
+    q->out = (ur__access *)(lists + n.in);
+    q->instruction = (ur__instruction *)(lists + n.in + n.out);
+    if (n.in)
+        memcpy(q->in, p->in, n.in);
+    memcpy(q->out, p->out, n.out);
+    memcpy(q->instruction, p->instruction, n.instructions);
+    q->next = *at;
+    return *at = q;
+}
+
+static bool add_program_step(building *b)
+{
+    const ur__program *p = intern_program(b->w, b->program);
+    if (!p)
+        return false;
+    size_t n = (size_t)p->n_in * sizeof *b->in_loc, m = (size_t)p->n_out * sizeof *b->in_loc;
+    ur__programmed *body = ur__add_step(b->w, UR__PROGRAM, b->unit, sizeof *body + n + m);
+    if (!body)
+        return false;
+    body->program = p;
+    if (n)
+        memcpy(body->loc, b->in_loc, n);
+    memcpy(body->loc + p->n_in, b->out_loc, m);
+    return true;
 }
 
 bool ur__emit_program(ur__work *w, uint32_t unit)
@@ -219,12 +296,11 @@ bool ur__emit_program(ur__work *w, uint32_t unit)
         ok = add_member(&b, id);
     if (ok && !w->g->owner.failed)
         finish(&b, &ur__shape_at(w, unit)->s);
-    program.in = settle(w, program.in, (size_t)program.n_in, b.in_cap, sizeof *program.in);
-    program.out = settle(w, program.out, (size_t)program.n_out, b.out_cap, sizeof *program.out);
-    program.instruction = settle(w, program.instruction, (size_t)program.n_instructions,
-                                 b.instruction_cap, sizeof *program.instruction);
-    ur__program *body = ok ? ur__add_step(w, UR__PROGRAM, unit, sizeof *body) : NULL;
-    if (body)
-        *body = program;
-    return body && !w->g->owner.failed;
+    ok = ok && !w->g->owner.failed && add_program_step(&b);
+    ur__realloc(program.in, b.in_cap * sizeof *program.in, 0);
+    ur__realloc(program.out, b.out_cap * sizeof *program.out, 0);
+    ur__realloc(program.instruction, b.instruction_cap * sizeof *program.instruction, 0);
+    ur__realloc(b.in_loc, b.in_loc_cap * sizeof *b.in_loc, 0);
+    ur__realloc(b.out_loc, b.out_loc_cap * sizeof *b.out_loc, 0);
+    return ok;
 }

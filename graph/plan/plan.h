@@ -32,11 +32,11 @@ static inline bool ur__on(const ur_graph *g, int bit) { return !(g->off >> bit &
  * whichever the store's stamp asks for in that run. */
 enum { UR__OVER, UR__ADD, UR__BY_STAMP };
 
-/* One tiled program of elementwise instructions over a common index space. */
+/* One tiled program of elementwise instructions over a common index space. The steps of a recurrence
+ * share one program and differ in locations only: a long plan stays small in the caches. */
 typedef struct ur__access {
-    ur__loc loc;
     ptrdiff_t stride[UR_MAX_RANK];      /* elements, per collapsed dimension */
-    int tile;                           /* into which it is brought, or -1 to read in place */
+    int64_t tile;                       /* into which it is brought, or -1 to read in place */
 } ur__access;
 typedef struct ur__instruction {
     ur__map_kernel *run;
@@ -46,15 +46,25 @@ typedef struct ur__program {
     int rank, type;
     ptrdiff_t dim[UR_MAX_RANK];         /* collapsed; the last one is innermost */
     int n_in, n_out, n_instructions, n_tiles;
+    uint64_t hash;
     ur__access *in, *out;
     ur__instruction *instruction;
+    struct ur__program *next;           /* in the plan's table of programs */
 } ur__program;
+typedef struct ur__programmed {
+    const ur__program *program;
+    ur__loc loc[];                      /* inputs, then outputs */
+} ur__programmed;
 
 /* A contraction: for each batch index, C (+)= sum over terms A B. */
 typedef struct ur__term {
     ur__loc a, b;
     ptrdiff_t a_m, a_k, b_k, b_n, k;
 } ur__term;
+typedef struct ur__batch {              /* loops outside; strides in elements */
+    int rank;
+    ptrdiff_t dim[UR_MAX_RANK], a_step[UR_MAX_RANK], b_step[UR_MAX_RANK], c_step[UR_MAX_RANK];
+} ur__batch;
 typedef struct ur__contraction {
     ptrdiff_t m, n, ldc;
     size_t n_terms;
@@ -63,8 +73,7 @@ typedef struct ur__contraction {
     int type, write;
     uint32_t slot;                      /* of UR__BY_STAMP */
     struct ur__contraction *gang;       /* the next one with the same left operands, or NULL */
-    int batch_rank;                     /* loops outside; strides in elements */
-    ptrdiff_t batch[UR_MAX_RANK], a_step[UR_MAX_RANK], b_step[UR_MAX_RANK], c_step[UR_MAX_RANK];
+    const ur__batch *batch;             /* NULL: one product */
 } ur__contraction;
 
 /* y = x or y += x over a strided index space. */
@@ -134,6 +143,7 @@ struct ur__plan {
     /* what runs */
     ur__step *step;
     size_t n_steps, step_cap;
+    ur__program *programs[64];          /* by hash */
     ur__commit *commit;
     size_t n_commits;
     ur__kept *kept;

@@ -32,7 +32,7 @@ static void print_step(const ur_graph *g, FILE *to, const ur__step *s, const ur_
 {
     switch (s->what) {
     case UR__PROGRAM: {
-        const ur__program *p = s->body;
+        const ur__program *p = ((const ur__programmed *)s->body)->program;
         fputs("program  ", to);
         print_dims(to, p->rank, p->dim);
         fprintf(to, " %d instructions, %d in, %d out, %d tiles", p->n_instructions, p->n_in,
@@ -47,9 +47,9 @@ static void print_step(const ur_graph *g, FILE *to, const ur__step *s, const ur_
         fprintf(to, "product  [%td,%td] x [%td,%td]", c->m, k, k, c->n);
         if (c->n_terms > 1)
             fprintf(to, ", %zu terms", c->n_terms);
-        if (c->batch_rank) {
+        if (c->batch) {
             fputs(", for each of ", to);
-            print_dims(to, c->batch_rank, c->batch);
+            print_dims(to, c->batch->rank, c->batch->dim);
         }
         if (c->term[0].b.region == UR__PANELS)
             fputs(", packed", to);

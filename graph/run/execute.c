@@ -29,7 +29,7 @@ size_t ur__scratch_needed(const ur__plan *p)
         size_t n = 0;
         const void *body = p->step[i].body;
         if (p->step[i].what == UR__PROGRAM)
-            n = ur__program_scratch(body);
+            n = ur__program_scratch(((const ur__programmed *)body)->program);
         else if (p->step[i].what == UR__CONTRACT)
             n = ((const ur__contraction *)body)->n_terms * sizeof(ur__segment) + 64 + gemm;
         else if (p->step[i].what == UR__CALL)

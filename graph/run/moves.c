@@ -71,8 +71,8 @@ static void fill_segments(const ur__run *r, const ur__contraction *c, size_t fro
                           const ptrdiff_t *index, ur__segment *s)
 {
     ptrdiff_t size = (ptrdiff_t)ur__type_size(c->type);
-    ptrdiff_t a = size * dot(c->batch_rank, index, c->a_step);
-    ptrdiff_t b = size * dot(c->batch_rank, index, c->b_step);
+    ptrdiff_t a = c->batch ? size * dot(c->batch->rank, index, c->batch->a_step) : 0;
+    ptrdiff_t b = c->batch ? size * dot(c->batch->rank, index, c->batch->b_step) : 0;
     for (size_t i = from; i < to; i++) {
         const ur__term *t = &c->term[i];
         *s++ = (ur__segment){ .a = ur__ptr(r, t->a) + a, .b = ur__ptr(r, t->b) + b, .a_m = t->a_m,
@@ -114,8 +114,9 @@ void ur__run_contraction(const ur__run *r, const ur__contraction *c)
     do {
         fill_segments(r, c, 0, c->n_terms, index, s);
         k->gemm(c->m, c->n, s, (ptrdiff_t)c->n_terms, ur__adds(r, c->write, c->slot),
-                ur__ptr(r, c->c) + size * dot(c->batch_rank, index, c->c_step), c->ldc, work);
-    } while (advance(c->batch_rank, c->batch, index));
+                ur__ptr(r, c->c) + (c->batch ? size * dot(c->batch->rank, index, c->batch->c_step) : 0),
+                c->ldc, work);
+    } while (c->batch && advance(c->batch->rank, c->batch->dim, index));
 }
 
 void ur__run_scatter(ur__run *r, const ur__scatter *s)

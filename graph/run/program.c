@@ -81,8 +81,9 @@ size_t ur__program_scratch(const ur__program *p)
            (size_t)p->n_tiles * UR__TILE * ur__type_size(p->type);
 }
 
-void ur__run_program(const ur__run *r, const ur__program *p)
+void ur__run_program(const ur__run *r, const ur__programmed *step)
 {
+    const ur__program *p = step->program;
     frame f = { .r = r, .p = p, .k = ur__set(r, p->type), .size = ur__type_size(p->type) };
     size_t pointers = pointers_of(p);
     f.pointer = (char **)r->scratch;
@@ -91,7 +92,7 @@ void ur__run_program(const ur__run *r, const ur__program *p)
     f.tiles = r->scratch + (2 * pointers * sizeof(char *) + 63) / 64 * 64;
     int external = p->n_in + p->n_out;
     for (int k = 0; k < external; k++)
-        f.row[k] = ur__ptr(r, access_of(p, k)->loc);
+        f.row[k] = ur__ptr(r, step->loc[k]);
     for (int k = 0; k < p->n_tiles; k++)
         f.pointer[external + k] = tile(&f, k);
     for (int k = 0; k < p->n_in; k++)

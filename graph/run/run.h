@@ -32,7 +32,7 @@ static inline bool ur__adds(const ur__run *r, int write, uint32_t slot)
 }
 
 size_t ur__program_scratch(const ur__program *p);
-void ur__run_program(const ur__run *r, const ur__program *p);
+void ur__run_program(const ur__run *r, const ur__programmed *step);
 void ur__run_contraction(const ur__run *r, const ur__contraction *c);
 void ur__run_move(const ur__run *r, const ur__move *m);
 void ur__run_scatter(ur__run *r, const ur__scatter *s);

@@ -54,16 +54,18 @@ static bool step_finite(const ur__run *r, const ur__step *s)
 {
     switch (s->what) {
     case UR__PROGRAM: {
-        const ur__program *p = s->body;
+        const ur__programmed *x = s->body;
+        const ur__program *p = x->program;
         for (int i = 0; i < p->n_out; i++)
-            if (!finite_block(ur__ptr(r, p->out[i].loc), p->type, elements(p->rank, p->dim)))
+            if (!finite_block(ur__ptr(r, x->loc[p->n_in + i]), p->type, elements(p->rank, p->dim)))
                 return false;
         return true;
     }
     case UR__CONTRACT: {
         const ur__contraction *c = s->body;
         return finite_block(ur__ptr(r, c->c), c->type,
-                            elements(c->batch_rank, c->batch) * (size_t)(c->m * c->n));
+                            (c->batch ? elements(c->batch->rank, c->batch->dim) : 1) *
+                                (size_t)(c->m * c->n));
     }
     case UR__CALL: {
         const ur__call *c = s->body;
