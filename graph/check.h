@@ -22,14 +22,15 @@
  *             D(h) = (8 (P(h) - P(-h)) - (P(2h) - P(-2h))) / 12h     error O(h^4)
  *             n    = (16 D(h/2) - D(h)) / 15                         error O(h^6)
  *     error = |a - n| / (|a| + |n| + 1e-3 rms)       rms of the analytic gradient of that tensor
- * A difference below what the rounding of the outputs makes of n (8 units in the last place of the
- * terms of P that moved, over h) counts as none. The second order does the same once more: P is
- * then the sum of unevenly weighted first gradients.
+ * An error over the bound still counts as none where |a - n| is less than rounding makes of n: 8
+ * units in the last place of the terms of P that moved, over h. The second order does the same
+ * once more: P is then the sum of unevenly weighted first gradients.
  *
- * Where D(h) and D(h/2) disagree, or the curvature grows as h shrinks, there may be a kink nearby:
- * other h are tried, from 1/256 to 256 times the first one of 1/512. If none agrees the element is
- * a kink; in a tensor that is only sampled another element takes its place. More than 1 % kinks
- * fail, since nothing was proven there.
+ * The first h is 1/512. Where D(h) and D(h/2) disagree, or the curvature grows as h shrinks, there
+ * may be a kink nearby, and smaller h are tried, down to 1/4096 of it. If none agrees the element
+ * is a kink; in a tensor that is only sampled another element takes its place. More than 1 % kinks
+ * fail, since nothing was proven there. Larger h, up to 256 times, serve where rounding would drown
+ * a small gradient.
  *
  * What is perturbed: every input of the description that is not int32, and every parameter that the
  * function uses. The check makes a graph of its own, in double, and copies parameters into it: a
@@ -50,13 +51,13 @@ extern "C" {
 
 /* ------------------------------------------------------------------------------------ the check */
 
-/* Records something on g: reads in[], the inputs of the description in their order, and sets out[]. */
+/* Records something on g: reads in[], the inputs of the description in their order; sets out[]. */
 typedef void ur_check_function(ur_graph *g, const ur_node in[], ur_node out[], void *ctx);
 
 /* One input. Drawn uniformly from [lo, hi], from [-1, 1] when both are 0; with `apart` its elements
  * keep a distance from each other, from those of other such inputs and from 0, for functions
- * with kinks. below > 0: int32 drawn from [0, below), not perturbed. data: these values (double or
- * int32) instead of drawn ones. */
+ * with kinks. below > 0: int32 drawn from [0, below), not perturbed. data: these values instead of
+ * drawn ones, double, or int32 with below > 0. */
 typedef struct ur_check_input {
     const char *name;
     ur_shape shape;
@@ -66,9 +67,10 @@ typedef struct ur_check_input {
     const void *data;
 } ur_check_input;
 
-#define UR__CHECK_SHAPE(...) { (int)(sizeof((int[]){ __VA_ARGS__ }) / sizeof(int)), { __VA_ARGS__ } }
+#define UR__CHECK_SHAPE(...)                                                                       \
+    { (int)(sizeof((int[]){ __VA_ARGS__ }) / sizeof(int)), { __VA_ARGS__ } }
 /* Inputs for the list .in = { ... }: ur_in("x", T, B), ur_in_ints("labels", V, T, B),
- * ur_in_apart("x", lo, hi, T, B), ur_in_given("x", array, T, B). */
+ * ur_in_apart("x", lo, hi, T, B), ur_in_given("x", array, T, B), and { .name = "t" } for rank 0. */
 #define ur_in(name_, ...) { .name = name_, .shape = UR__CHECK_SHAPE(__VA_ARGS__) }
 #define ur_in_ints(name_, below_, ...)                                                             \
     { .name = name_, .shape = UR__CHECK_SHAPE(__VA_ARGS__), .below = below_ }
@@ -77,7 +79,7 @@ typedef struct ur_check_input {
 #define ur_in_given(name_, data_, ...)                                                             \
     { .name = name_, .shape = UR__CHECK_SHAPE(__VA_ARGS__), .data = data_ }
 
-enum { UR_CHECK_INPUTS = 16 };
+enum { UR_CHECK_INPUTS = 32 };
 
 typedef struct ur_check_options {
     ur_check_input in[UR_CHECK_INPUTS];     /* up to the first without a name */
@@ -104,6 +106,7 @@ typedef struct ur_check_row {
     int order;
     ur_shape shape;
     size_t elements, checked, kinks;
+    size_t drowned;             /* of those checked: counted as right since rounding hides more */
     double error;               /* the worst */
     size_t at;                  /* index of that element, row-major */
     double analytic, numeric;   /* both numbers there */
@@ -118,13 +121,13 @@ typedef struct ur_report {
     ur_check_row *row;
 } ur_report;
 
-/* Checks the function f with options by name: ur_check(f, .in = { ur_in("x", 4) }, .outputs = 2). */
+/* Checks the function f; options by name: ur_check(f, .in = { ur_in("x", 4) }, .outputs = 2). */
 #define ur_check(f, ...) ur_check_with(f, &(ur_check_options){ __VA_ARGS__ })
 UR_API ur_report ur_check_with(ur_check_function *f, const ur_check_options *options);
 
-/* Checks the rule of an op (see op.h) at the op's samples, to order 1 or 2. A map has samples of its
- * own accord: its operands drawn from its range, of equal shapes and broadcast in every way, with
- * elements apart. An op marked as flat must be flat; random ones, and those with int32 results,
+/* Checks the rule of an op (see op.h) at the op's samples, to order 1 or 2. A map needs none: its
+ * operands are drawn from its range, of equal shapes and broadcast in every way, with elements
+ * apart. An op marked as flat must be flat; random ones, and those with int32 results,
  * pass unseen. */
 UR_API ur_report ur_check_op(const ur_op *op, int order);
 

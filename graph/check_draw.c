@@ -1,8 +1,8 @@
 /* Drawing the operands of a gradient check: uniform numbers, numbers kept apart, int32, and the
  * samples of maps, which need no description but their range.
  *
- * Apart. The range is cut into M = 2^k slots, at least 64 and one for each element; the n-th element
- * takes slot (start + n * step) mod M with an odd step, so that no slot is taken twice. Inside its
+ * Apart. The range is cut into M = 2^k slots, at least 64 and one for each element; element n takes
+ * slot (start + n * step) mod M with an odd step, so that no slot is taken twice. Inside its
  * slot the element lies near one of four positions, which take turns with the drawings: elements of
  * one drawing are about a slot apart, those of four successive ones a tenth of it. No position is
  * near a slot's border, where 0 lies in a symmetric range. */

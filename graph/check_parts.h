@@ -1,6 +1,7 @@
 /* check_parts.h: what the files of the gradient check share.
  *
- *     check.c          the check of one subject: tapes, projections, differences
+ *     check.c          the check of one subject: tapes, projections, elements
+ *     check_numeric.c  the numeric derivative of one element
  *     check_draw.c     drawing operands; samples of ops
  *     check_report.c   the public functions; rows, verdicts, printing
  */
@@ -42,9 +43,58 @@ struct ur__subject {
     int which, n_out;
 };
 
-/* Checks one order; adds rows to the report. False when the subject has nothing to check, or on an
- * error, which is then in the report. */
-bool ur__check_subject(const ur__subject *s, int order, ur_report *r);
+/* Checks the first orders, 1 or 2 of them; adds rows to the report. False when the subject has
+ * nothing to check, or on an error, which is then in the report. */
+bool ur__check_subject(const ur__subject *s, int orders, ur_report *r);
+
+/* ------------------------------------------------------------------------------ while it runs */
+
+enum { UR__CHECK_RUNS = 6 };
+
+/* Something that is perturbed. */
+typedef struct ur__tensor {
+    ur_node x;
+    const char *name;           /* NULL: named by its number */
+    int number;
+    size_t count;
+    const double *analytic;     /* gradient */
+    double rms;                 /* of the analytic gradient */
+} ur__tensor;
+
+typedef struct ur__checker {
+    const ur__subject *s;
+    const ur_check_options *o;
+    ur_report *r;
+    ur_graph *g;
+    ur_draw d;
+    ur__bump memory;
+    ur__tensor *x;
+    size_t n_x;
+    ur_node *y;                 /* outputs of the tape */
+    size_t n_y, values;         /* values: elements of all of them */
+    double *w;                  /* weights of the values */
+    double *centre;             /* values of the outputs, nothing perturbed */
+    double *at[UR__CHECK_RUNS]; /* and in the runs of one element */
+    double size, before;        /* root of the sum of (w y)^2; the same of the order before, or 0 */
+} ur__checker;
+
+typedef struct ur__estimate {
+    double value;               /* the numeric derivative */
+    double doubt;               /* how far those of h and h/2 are apart */
+    double noise;               /* what rounding makes of it */
+} ur__estimate;
+
+/* The best estimate for element e. False on an error, which is then in the report. */
+bool ur__check_estimate(ur__checker *c, const ur__tensor *t, size_t e, ur__estimate *best,
+                        bool *kink);
+/* The error of check.h; infinite for what is not finite. drowned: it is over the bound but within
+ * rounding, and counts as 0. */
+double ur__check_error(const ur__checker *c, const ur__tensor *t, double a, const ur__estimate *n,
+                       bool *drowned);
+/* Reads all outputs. */
+bool ur__check_read(ur__checker *c, double *to);
+
+/* -------------------------------------------------------------------------------- the report */
 
 /* A new row, or NULL without memory; the report says so then. */
 ur_check_row *ur__report_row(ur_report *r);

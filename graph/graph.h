@@ -266,6 +266,9 @@ UR_API bool ur_is_frozen(ur_node W);
 UR_API void *ur_values(ur_params *ps);
 UR_API void *ur_gradients(ur_params *ps);
 UR_API ur_type ur_params_type(const ur_params *ps);
+/* The rows (of axis 0) in which the gradient of an embedding may be non-zero, in order, *n of them;
+ * NULL when any row may be. Valid until the next run. */
+UR_API const int32_t *ur_param_rows(ur_node W, size_t *n);
 /* Says that values were changed from outside (packed copies are renewed), that gradients were. */
 UR_API void ur_params_changed(ur_params *ps);
 UR_API void ur_gradients_changed(ur_params *ps);

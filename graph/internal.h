@@ -266,6 +266,10 @@ typedef struct ur__param {
     ur_init init;
     bool frozen;
     bool dirty;                 /* the gradient block may hold something else than zeros here */
+    uint64_t *touched;          /* a bit a row of axis 0: dirty rows, while `sparse`; NULL never was */
+    int32_t *rows;              /* the same as a sorted list */
+    size_t n_rows;
+    bool sparse;                /* only the rows listed are dirty */
 } ur__param;
 
 struct ur_params {
@@ -282,6 +286,12 @@ struct ur_params {
     ur__block values, gradients;    /* gradients: none as long as all were frozen */
     ur__bump memory;            /* names, cells */
 };
+
+/* Embedding gradients: room for the list of rows; zeroes what is dirty of a gradient; brings the
+ * list up to date with the bits. */
+bool ur__rows_prepare(ur_params *ps, ur__param *p);
+void ur__gradient_zero(ur_params *ps, ur__param *p);
+void ur__rows_list(ur__param *p);
 
 bool ur__seal(ur_params *ps);                           /* draws the initial values; idempotent */
 void ur__params_ref(ur_params *ps);                     /* both from any thread */

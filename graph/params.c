@@ -379,7 +379,7 @@ void ur_gradients_changed(ur_params *ps)
     if (!ps)
         return;
     for (size_t i = 0; i < ps->n; i++)
-        ps->param[i].dirty = true;
+        ps->param[i].dirty = true, ps->param[i].sparse = false;
     ps->ready = true;
 }
 

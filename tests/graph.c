@@ -157,6 +157,57 @@ TEST(gradient_stamps)
     ur_params_free(ps);
 }
 
+/* The gradient of a table lists the rows that it touched, and zeroes no others. */
+TEST(sparse_rows)
+{
+    ur_params *ps = ur_params_new(UR_F64, 3);
+    ur_node E = ur_param(ps, "E", ur_constant(1), 100, 2);
+    ur_graph *g = ur_graph_new(UR_F64, UR_TRAIN);
+    const double *d = ur_gradients(ps);
+    size_t n;
+    for (int round = 0; round < 3; round++) {
+        ur_clear(g);
+        int32_t id[4] = { 70 + round, 3, 70 + round, 99 };
+        ur_node x = ur_gather(E, ur_ints(g, id, 2, 2)), y = ur_gather(E, ur_ints(g, id + 3, 1));
+        ur_node loss = ur_add(ur_sum(x), ur_sum(y));
+        if (round == 2)                                     /* and as a matrix: dense */
+            loss = ur_add(loss, ur_sum(ur_square(ur_use(g, E))));
+        ur_backward(loss);
+        REQUIRE(ur_run(g));
+        const int32_t *rows = ur_param_rows(E, &n);
+        if (round < 2) {
+            REQUIRE(rows && n == 3);
+            CHECK_INT(rows[0], 3);
+            CHECK_INT(rows[1], 70 + round);
+            CHECK_NEAR(d[2 * 99], 2, 0);
+            CHECK_NEAR(d[2 * (70 + round)], 2, 0);
+            CHECK_NEAR(d[2 * 70 + 1], round ? 0 : 2, 0);
+            REQUIRE(ur_rerun(g));                           /* adds */
+            CHECK_NEAR(d[2 * 99], 4, 0);
+        } else {
+            CHECK(!rows);
+            CHECK_NEAR(d[0], 2, 0);
+            CHECK_NEAR(d[2 * 99], 4, 0);
+        }
+        ur_gradient_used(ps);
+    }
+    ur_clear(g);
+    ur_backward(ur_sum(ur_gather(E, ur_ints(g, ((int32_t[]){ 5, 100 }), 2))));
+    CHECK(!ur_run(g));
+    CHECK_HAS(ur_error(g), "100");
+    CHECK(!ur_gradient_ready(ps));
+    ur_error_reset(g);
+    ur_clear(g);
+    ur_backward(ur_sum(ur_gather(E, ur_ints(g, ((int32_t[]){ 7 }), 1))));
+    REQUIRE(ur_run(g));
+    double sum = 0;
+    for (int i = 0; i < 200; i++)
+        sum += d[i];
+    CHECK_NEAR(sum, 2, 0);
+    ur_graph_free(g);
+    ur_params_free(ps);
+}
+
 TEST(states_chain_over_replays)
 {
     ur_params *st = ur_params_new(UR_F64, 1);
@@ -321,6 +372,6 @@ TEST(prints_and_draws)
 
 TEST_MAIN(T(runs_lazily_and_reads), T(refuses_a_value_that_changed), T(sections),
           T(gradients_are_nodes), T(gradient_through_an_earlier_section), T(detach_stops_gradients),
-          T(gradient_stamps), T(states_chain_over_replays), T(stale_and_foreign_nodes),
+          T(gradient_stamps), T(sparse_rows), T(states_chain_over_replays), T(stale_and_foreign_nodes),
           T(rewrites_change_nothing), T(plans_are_cached_and_bounded),
           T(watch_names_the_culprit), T(prints_and_draws))

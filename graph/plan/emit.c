@@ -42,12 +42,26 @@ bool ur__emit_move(ur__work *w, uint32_t node, ur__loc x, const ptrdiff_t *x_ste
     return true;
 }
 
+/* The parameter whose gradient table lies at y, if the plan writes nothing else to it than rows. */
+static uint32_t table_at(const ur__work *w, ur__loc y)
+{
+    if (y.region < UR__VALUES)
+        return 0;
+    uint32_t slot = ((uint32_t)y.region - UR__VALUES) / 2;
+    const ur_params *ps = w->g->slot[slot].store;
+    for (size_t k = 0; k < ps->n; k++)
+        if (ps->param[k].offset * ur__type_size((int)ps->type) == y.offset)
+            return w->p->deposits[slot][k] == UR__BY_ROWS ? (uint32_t)k + 1 : 0;
+    return 0;
+}
+
 static bool emit_zero(ur__work *w, uint32_t node, ur__loc y, int write, uint32_t slot)
 {
     ur__zero *z = ur__add_step(w, UR__ZERO, node, sizeof *z);
     if (!z)
         return false;
     *z = (ur__zero){ .y = y, .write = write, .slot = slot,
+                     .table = write == UR__BY_STAMP ? table_at(w, y) : 0,
                      .bytes = ur__shape_at(w, node)->count *
                               ur__type_size(w->t->node[node].type) };
     return true;
@@ -63,7 +77,9 @@ static bool emit_scatter(ur__work *w, uint32_t scatter, ur__loc y)
     size_t rows = (size_t)out->s.dim[0];
     *s = (ur__scatter){ .x = ur__where(w, in[0]), .ids = ur__where(w, in[1]), .y = y,
                         .n = ur__shape_at(w, in[1])->count, .rows = rows,
-                        .width = rows ? out->count / rows : 0, .type = w->t->node[scatter].type };
+                        .width = rows ? out->count / rows : 0, .type = w->t->node[scatter].type,
+                        .table = table_at(w, y) };
+    s->slot = s->table ? ((uint32_t)y.region - UR__VALUES) / 2 : 0;
     return true;
 }
 
@@ -125,6 +141,21 @@ static bool emit_pad(ur__work *w, uint32_t id)
            emit_part(w, id, ur__in(w, id)[0], part, step, UR__OVER, 0);
 }
 
+/* Whether a gradient is nothing but scattered rows. */
+static bool only_rows(const ur__work *w, uint32_t id)
+{
+    if (w->role[id] == R_SCATTER)
+        return true;
+    if (w->role[id] != R_ACCUMULATE)
+        return false;
+    for (uint32_t i = 0; i < w->t->node[id].n_in; i++) {
+        uint32_t u = ur__in(w, id)[i];
+        if (w->role[u] != R_ABSORBED || w->t->node[u].op->kind != UR_SCATTER)
+            return false;
+    }
+    return true;
+}
+
 /* The gradient block's parameter that a location names, so that a second write to it adds. */
 static int write_mode(ur__work *w, ur__loc y, uint32_t id, uint32_t *slot)
 {
@@ -136,7 +167,9 @@ static int write_mode(ur__work *w, ur__loc y, uint32_t id, uint32_t *slot)
     uint8_t *seen = &w->p->deposits[a[0]][a[1]];
     *slot = (uint32_t)a[0];
     int mode = *seen ? UR__ADD : UR__BY_STAMP;
-    *seen = 1;
+    ur_params *ps = w->g->slot[a[0]].store;
+    bool rows = !*seen && only_rows(w, id) && ur__rows_prepare(ps, &ps->param[a[1]]);
+    *seen = rows ? UR__BY_ROWS : UR__WHOLE;
     return mode;
 }
 

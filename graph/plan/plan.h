@@ -32,6 +32,9 @@ static inline bool ur__on(const ur_graph *g, int bit) { return !(g->off >> bit &
  * whichever the store's stamp asks for in that run. */
 enum { UR__OVER, UR__ADD, UR__BY_STAMP };
 
+/* How a plan writes the gradient of a parameter: all of it, or rows of a table. */
+enum { UR__WHOLE = 1, UR__BY_ROWS };
+
 /* One tiled program of elementwise instructions over a common index space. The steps of a recurrence
  * share one program and differ in locations only: a long plan stays small in the caches. */
 typedef struct ur__access {
@@ -88,7 +91,7 @@ typedef struct ur__zero {
     ur__loc y;
     size_t bytes;
     int write;                          /* UR__BY_STAMP: only when overwriting */
-    uint32_t slot;
+    uint32_t slot, table;               /* 1 + parameter whose gradient it is, rows only; or 0 */
 } ur__zero;
 
 /* Adds rows of x into the table y. */
@@ -96,6 +99,7 @@ typedef struct ur__scatter {
     ur__loc x, ids, y;
     size_t n, width, rows;
     int type;
+    uint32_t slot, table;               /* as in ur__zero: marks the rows */
 } ur__scatter;
 
 typedef struct ur__call {
@@ -152,7 +156,7 @@ struct ur__plan {
     ur__block consts;
     uint32_t *packed;                   /* panels that it renews */
     size_t n_packed, packed_cap;
-    uint8_t **deposits;                 /* [slot][parameter]: this plan writes its gradient */
+    uint8_t **deposits;                 /* [slot][parameter]: 0, or how its gradient is written */
     size_t n_deposit_slots;
     ur__label *label;                   /* of each step */
     size_t merged[UR__N_REWRITES];      /* nodes that each rewrite merged */

@@ -96,12 +96,8 @@ static void clear_others(ur_graph *g, const ur__plan *p)
         if (!p->deposits[s] || ps->ready)
             continue;
         for (size_t k = 0; k < ps->n; k++)
-            if (ps->param[k].dirty && !p->deposits[s][k]) {
-                size_t size = ur__type_size((int)ps->type);
-                memset(ps->gradients.p + ps->param[k].offset * size, 0,
-                       ps->param[k].count * size);
-                ps->param[k].dirty = false;
-            }
+            if (ps->param[k].dirty && !p->deposits[s][k])
+                ur__gradient_zero(ps, &ps->param[k]);
     }
 }
 
@@ -133,7 +129,11 @@ void ur__run_step(ur__run *r, const ur__step *s)
         break;
     case UR__ZERO: {
         const ur__zero *z = s->body;
-        if (z->write != UR__BY_STAMP || !ur__adds(r, z->write, z->slot))
+        if (z->table) {
+            ur_params *ps = r->g->slot[z->slot].store;
+            if (!ps->ready)
+                ur__gradient_zero(ps, &ps->param[z->table - 1]);
+        } else if (z->write != UR__BY_STAMP || !ur__adds(r, z->write, z->slot))
             memset(ur__ptr(r, z->y), 0, z->bytes);
         break;
     }
@@ -163,10 +163,27 @@ static void commit(ur__run *r)
         ur_params *ps = g->slot[s].store;
         if (!p->deposits[s])
             continue;
-        for (size_t k = 0; k < ps->n; k++)
-            ps->param[k].dirty |= p->deposits[s][k];
+        for (size_t k = 0; k < ps->n; k++) {
+            ur__param *q = &ps->param[k];
+            if (!p->deposits[s][k])
+                continue;
+            q->dirty = true;
+            q->sparse &= p->deposits[s][k] == UR__BY_ROWS;
+            if (q->sparse)
+                ur__rows_list(q);
+        }
         ps->ready = true;
     }
+}
+
+/* After a failure a gradient block may hold anything: nothing in it counts. */
+static void spoil_gradients(ur_graph *g, const ur__plan *p)
+{
+    for (size_t s = 0; s < p->n_deposit_slots; s++)
+        if (p->deposits[s]) {
+            ur_gradients_changed(g->slot[s].store);
+            ur_gradient_used(g->slot[s].store);
+        }
 }
 
 /* Kept values are found by their tape's ids from now on. */
@@ -200,8 +217,10 @@ bool ur__execute(ur_graph *g, ur__plan *p, bool first)
     clear_others(g, p);
     for (r.step = 0; r.step < p->n_steps && !g->owner.failed; r.step++)
         ur__run_step(&r, &p->step[r.step]);
-    if (g->owner.failed || (g->watch && !ur__check_finite(&r)))
+    if (g->owner.failed || (g->watch && !ur__check_finite(&r))) {
+        spoil_gradients(g, p);
         return false;
+    }
     commit(&r);
     if (!replay && !publish(g, p))
         return false;

@@ -126,6 +126,7 @@ void ur__run_scatter(ur__run *r, const ur__scatter *s)
     size_t bytes = s->width * ur__type_size(s->type);
     const char *x = ur__ptr(r, s->x);
     char *y = ur__ptr(r, s->y);
+    uint64_t *touched = s->table ? r->g->slot[s->slot].store->param[s->table - 1].touched : NULL;
     for (size_t i = 0; i < s->n; i++, x += bytes) {
         if (id[i] < 0 || (size_t)id[i] >= s->rows) {
             ur_compute_fail(&(ur_compute){ .self = r }, "id %d at position %zu, but there are %zu "
@@ -133,6 +134,8 @@ void ur__run_scatter(ur__run *r, const ur__scatter *s)
             return;
         }
         k->add(s->width, x, y + (size_t)id[i] * bytes);
+        if (touched)
+            touched[id[i] / 64] |= (uint64_t)1 << id[i] % 64;
     }
 }
 
