@@ -77,7 +77,7 @@ static bool agrees(const ur__checker *c, const ur__tensor *t, const ur__estimate
     return n->doubt <= tolerance(c, t, n) / 4 + n->noise;
 }
 
-/* The first h, for elements whose natural scale is about 1: its sixth power is nothing, and rounding
+/* The first h, for elements whose natural scale is about 1: its sixth power is nothing and rounding
  * makes 1e-13 of n. A power of 2, so that x + h is mostly exact. */
 static const double first_h = 1 / 512.;
 

@@ -79,8 +79,8 @@ static bool wrong_size(source *s, const ur__st_tensor *t, ur_shape needed)
     for (int i = 0; i < t->rank && n < sizeof is; i++)
         n += (size_t)snprintf(is + n, sizeof is - n, "%s%llu", i ? "," : "",
                               (unsigned long long)t->dim[i]);
-    return ur__fail(&s->ps->owner, "import_torch: \"%s\" of '%s' is [%s], but %s is needed", t->name,
-                    s->path, is, ur__shape_text(needed));
+    return ur__fail(&s->ps->owner, "import_torch: \"%s\" of '%s' is [%s], but %s is needed",
+                    t->name, s->path, is, ur__shape_text(needed));
 }
 
 /* Tensor k, of the given size, into memory of our own; columns 0 for a vector. A layer below 0 has

@@ -25,6 +25,7 @@
 #ifndef UR_LAYERS_H
 #define UR_LAYERS_H
 
+#include "unroll/check.h"
 #include "unroll/graph.h"
 
 #ifdef __cplusplus
@@ -164,7 +165,23 @@ UR_API ur_params *ur_cell_states(const ur_cell *cell, int B);
 /* Whether ur_cell_new could make the cell. */
 UR_API bool ur_cell_usable(const ur_cell *cell);
 
-/* --------------------------------------------------------------------------- feed-forward layers */
+/* The proof of a cell's gradients (check.h), in double, unrolled over T steps of B rows: for x, the
+ * initial states and every parameter that the steps use, through every output and the last states.
+ *     ur_report r = ur_check_cell(rnn, .T = 3, .B = 2);       // at least one option
+ * Inputs and states are drawn from [-1, 1]. A cell with more than UR_CHECK_INPUTS - 1 states is
+ * refused. */
+typedef struct ur_check_cell_options {
+    int T, B;                       /* 0 stands for 3 and 2 */
+    int order;                      /* 2: second derivatives too; these as in ur_check_options */
+    double bound;
+    int elements;
+    uint64_t seed;
+} ur_check_cell_options;
+#define ur_check_cell(cell, ...)                                                                   \
+    ur_check_cell_with(cell, &(ur_check_cell_options){ __VA_ARGS__ })
+UR_API ur_report ur_check_cell_with(const ur_cell *cell, const ur_check_cell_options *options);
+
+/* -------------------------------------------------------------------------- feed-forward layers */
 
 /* x W + b:  x [..., I] -> [..., O], W [I,O], b [O]. Both start as U(-k, k) with k = 1 / sqrt(I).
  * ..._with: as given. Unbiased: b is nil, y = x W. */
@@ -190,7 +207,7 @@ UR_API ur_embedding ur_embedding_with(ur_params *ps, const char *name, int V, in
 UR_API ur_node ur_embed_at(ur_at at, ur_embedding embedding, ur_node ids);
 UR_API ur_node (ur_embed)(ur_embedding embedding, ur_node ids);
 
-/* --------------------------------------------------------------------------- PyTorch's parameters
+/* ---------------------------------------------------------------------------- PyTorch's parameters
  *
  * A safetensors file with the state of a torch module is read into a cell or layer of the same
  * kind: nn.LSTM into ur_lstm, nn.GRU into ur_gru_reset_after, nn.RNN into ur_elman or ur_elman_relu

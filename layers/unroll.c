@@ -102,7 +102,7 @@ static bool check_results(const unrolling *u, int t, int rows, ur_node y)
     return true;
 }
 
-/* ------------------------------------------------------------------------------- equal lengths */
+/* -------------------------------------------------------------------------------- equal lengths */
 
 /* One step on x_t; false when something is wrong. */
 static bool step(unrolling *u, int t, int rows, ur_node x_t)

@@ -2,8 +2,8 @@
  *
  *     y[.., begin_k : begin_k + n_k, ..] = x_k      dx_k = that slice of g
  *
- * The kind UR_CONCAT is run by the planner; attributes: axis, stacked. A stacked operand lacks the
- * axis and counts one. */
+ * The kind UR_CONCAT is run by the planner; attributes: axis, whether stacked. A stacked operand
+ * lacks the axis and counts one. */
 #include "ops/internal.h"
 
 /* Adds operand k to the result: equal sizes but along the axis. */
@@ -65,34 +65,49 @@ static void concat_rule(ur_rule *r)
     }
 }
 
+typedef struct parts {
+    int n, axis;
+    ur_shape s[3];
+} parts;
+
 static ur_node concat_sample(ur_draw *d, int which)
 {
-    static const struct {
-        int n, axis, stacked;
-        ur_shape s[3];
-    } cases[] = {
-        { 2, 1, 0, { UR__SHAPE(2, 3), UR__SHAPE(2, 1) } },
-        { 3, 0, 0, { UR__SHAPE(2, 2), UR__SHAPE(1, 2), UR__SHAPE(3, 2) } },
-        { 2, 1, 0, { UR__SHAPE(2, 1, 3), UR__SHAPE(2, 2, 3) } },
-        { 3, 2, 0, { UR__SHAPE(2, 1, 2, 2), UR__SHAPE(2, 1, 0, 2), UR__SHAPE(2, 1, 1, 2) } },
-        { 1, 0, 0, { UR__SHAPE(3) } },
-        { 3, 0, 1, { UR__SHAPE(2, 3), UR__SHAPE(2, 3), UR__SHAPE(2, 3) } },
-        { 2, 1, 1, { UR__SHAPE(2, 3), UR__SHAPE(2, 3) } },
-        { 2, 2, 1, { UR__SHAPE(2, 3), UR__SHAPE(2, 3) } },
-        { 3, 0, 1, { { .rank = 0 }, { .rank = 0 }, { .rank = 0 } } },
+    static const parts cases[] = {
+        { 2, 1, { UR__SHAPE(2, 3), UR__SHAPE(2, 1) } },
+        { 3, 0, { UR__SHAPE(2, 2), UR__SHAPE(1, 2), UR__SHAPE(3, 2) } },
+        { 2, 1, { UR__SHAPE(2, 1, 3), UR__SHAPE(2, 2, 3) } },
+        { 3, 2, { UR__SHAPE(2, 1, 2, 2), UR__SHAPE(2, 1, 0, 2), UR__SHAPE(2, 1, 1, 2) } },
+        { 1, 0, { UR__SHAPE(3) } },
     };
+    ur_node x[3];
     if (which < 0 || which >= (int)(sizeof cases / sizeof cases[0]))
         return UR_NIL;
-    ur_node x[3];
     for (int k = 0; k < cases[which].n; k++)
         x[k] = ur__draw(d, -1, 1, &cases[which].s[k]);
-    return cases[which].stacked ? ur_stack_n(x, cases[which].n, cases[which].axis)
-                                : ur_concat_n(x, cases[which].n, cases[which].axis);
+    return ur_concat_n(x, cases[which].n, cases[which].axis);
+}
+
+static ur_node stack_sample(ur_draw *d, int which)
+{
+    static const parts cases[] = {
+        { 3, 0, { UR__SHAPE(2, 3) } }, { 2, 1, { UR__SHAPE(2, 3) } }, { 2, 2, { UR__SHAPE(2, 3) } },
+        { 1, 0, { UR__SHAPE(2) } }, { 2, 1, { UR__SHAPE(2, 1, 3) } }, { 3, 0, { { .rank = 0 } } },
+    };
+    ur_node x[3];
+    if (which < 0 || which >= (int)(sizeof cases / sizeof cases[0]))
+        return UR_NIL;
+    for (int k = 0; k < cases[which].n; k++)
+        x[k] = ur__draw(d, -1, 1, &cases[which].s[0]);
+    return ur_stack_n(x, cases[which].n, cases[which].axis);
 }
 
 const ur_op ur__op_concat = {
     .name = "concat", .kind = UR_CONCAT, .n_in = -1, .shape = concat_shape, .rule = concat_rule,
     .sample = concat_sample,
+};
+const ur_op ur__op_stack = {
+    .name = "stack", .kind = UR_CONCAT, .n_in = -1, .shape = concat_shape, .rule = concat_rule,
+    .sample = stack_sample,
 };
 
 ur_node ur_concat_n_at(ur_at at, const ur_node nodes[], int n, int axis)
@@ -123,7 +138,7 @@ ur_node ur_stack_n_at(ur_at at, const ur_node nodes[], int n, int axis)
         return UR_NIL;
     if (axis < 0)
         axis += ur_shape_of(nodes[0]).rank + 1;
-    return ur_record(at, &ur__op_concat, nodes, n, (int64_t[]){ axis, 1 }, 2);
+    return ur_record(at, &ur__op_stack, nodes, n, (int64_t[]){ axis, 1 }, 2);
 }
 
 ur_node (ur_stack_n)(const ur_node nodes[], int n, int axis)

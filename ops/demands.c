@@ -5,10 +5,10 @@
 bool ur__need_numbers(ur_shaping *s, int k)
 {
     static const char *const text[] = {
-        "%0 and holds int32 where numbers are needed: ur_cast makes them of it",
-        "%1 and holds int32 where numbers are needed: ur_cast makes them of it",
-        "%2 and holds int32 where numbers are needed: ur_cast makes them of it",
-        "%3 and holds int32 where numbers are needed: ur_cast makes them of it",
+        "%0, but numbers are needed: ur_cast makes them of int32",
+        "%1, but numbers are needed: ur_cast makes them of int32",
+        "%2, but numbers are needed: ur_cast makes them of int32",
+        "%3, but numbers are needed: ur_cast makes them of int32",
     };
     return s->type_in[k] != UR_I32 || ur_refuse(s, text[k & 3]);
 }
@@ -16,10 +16,10 @@ bool ur__need_numbers(ur_shaping *s, int k)
 bool ur__need_ints(ur_shaping *s, int k)
 {
     static const char *const text[] = {
-        "%0 and holds numbers where int32 is needed: ur_ints makes such nodes",
-        "%1 and holds numbers where int32 is needed: ur_ints makes such nodes",
-        "%2 and holds numbers where int32 is needed: ur_ints makes such nodes",
-        "%3 and holds numbers where int32 is needed: ur_ints makes such nodes",
+        "%0, but int32 is needed: ur_ints makes such nodes",
+        "%1, but int32 is needed: ur_ints makes such nodes",
+        "%2, but int32 is needed: ur_ints makes such nodes",
+        "%3, but int32 is needed: ur_ints makes such nodes",
     };
     return s->type_in[k] == UR_I32 || ur_refuse(s, text[k & 3]);
 }

@@ -9,7 +9,7 @@
     OP(cross_entropy) OP(cross_entropy_grad) OP(label_weight)                                      \
     OP(reshape) OP(permute)                                                                        \
     OP(slice) OP(pad) OP(index) OP(unindex)                                                        \
-    OP(concat)                                                                                     \
+    OP(concat) OP(stack)                                                                           \
     OP(reverse) OP(reverse_lengths)                                                                \
     OP(broadcast)                                                                                  \
     OP(gather) OP(scatter) OP(one_hot)                                                             \

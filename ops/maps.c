@@ -55,10 +55,17 @@ UR__MAPS(RULE1, RULE2, RULE3, NOTHING, NOTHING, NOTHING)
 
 /* Shapes that broadcast in every way, the first operand's, the second's and the third's. */
 static const ur_shape cases[][3] = {
-    { UR__SHAPE(2, 3), UR__SHAPE(2, 3), UR__SHAPE(2, 3) },
-    { UR__SHAPE(2, 3), UR__SHAPE(3), UR__SHAPE(2, 1) },
-    { UR__SHAPE(3, 1), UR__SHAPE(1, 2), UR__SHAPE(1, 1) },
-    { { .rank = 0 }, UR__SHAPE(2, 2), UR__SHAPE(2) },
+    { UR__SHAPE(3, 4), UR__SHAPE(3, 4), UR__SHAPE(3, 4) },
+    { UR__SHAPE(3, 4), { .rank = 0 }, { .rank = 0 } },
+    { { .rank = 0 }, UR__SHAPE(3, 4), UR__SHAPE(3, 1) },
+    { UR__SHAPE(3, 4), UR__SHAPE(1, 4), UR__SHAPE(3, 1) },
+    { UR__SHAPE(1, 4), UR__SHAPE(3, 4), UR__SHAPE(4) },
+    { UR__SHAPE(3, 4), UR__SHAPE(3, 1), UR__SHAPE(1, 4) },
+    { UR__SHAPE(3, 1), UR__SHAPE(3, 4), UR__SHAPE(3, 4) },
+    { UR__SHAPE(3, 1), UR__SHAPE(1, 4), UR__SHAPE(1, 1) },
+    { UR__SHAPE(4), UR__SHAPE(2, 3, 4), UR__SHAPE(3, 4) },
+    { UR__SHAPE(2, 3, 4), UR__SHAPE(4), { .rank = 0 } },
+    { { .rank = 0 }, { .rank = 0 }, { .rank = 0 } },
     { UR__SHAPE(2, 1, 1, 3), UR__SHAPE(3, 1, 1), UR__SHAPE(1, 2, 1) },
     { UR__SHAPE(0, 3), UR__SHAPE(3), UR__SHAPE(1, 1) },
 };
@@ -79,22 +86,23 @@ static ur_node draw_map(ur_draw *d, int which, const ur_op *op, unsigned fixed)
     ur_node in[3];
     for (int k = 0; k < op->n_in; k++)
         in[k] = fixed >> k & 1 ? draw_fixed(d, k, op->lo, op->hi, &cases[which][k])
-                               : ur__draw(d, op->lo, op->hi, &cases[which][k]);
+                               : ur_draw_apart_(d, op->lo, op->hi, cases[which][k].rank,
+                                                cases[which][k].dim);
     return ur_record(NULL, op, in, op->n_in, NULL, 0);
 }
 
-/* Whether the table has NONE for a rule: its text is looked at before the macro is expanded. */
-#define IS_NONE(rule, k) ((unsigned)(#rule[0] == 'N') << k)
+/* Whether the table has NONE for a rule: # gives the text before the macro is expanded. */
+#define IS_NONE(text, k) ((unsigned)((text)[0] == 'N') << k)
 #define SAMPLE(name, fixed)                                                                        \
     extern const ur_op ur__op_##name;                                                              \
     static ur_node sample_##name(ur_draw *d, int which)                                            \
     {                                                                                              \
         return draw_map(d, which, &ur__op_##name, fixed);                                          \
     }
-#define SAMPLE1(name, value, lo, hi, ra) SAMPLE(name, IS_NONE(ra, 0))
-#define SAMPLE2(name, value, lo, hi, ra, rb) SAMPLE(name, IS_NONE(ra, 0) | IS_NONE(rb, 1))
+#define SAMPLE1(name, value, lo, hi, ra) SAMPLE(name, IS_NONE(#ra, 0))
+#define SAMPLE2(name, value, lo, hi, ra, rb) SAMPLE(name, IS_NONE(#ra, 0) | IS_NONE(#rb, 1))
 #define SAMPLE3(name, value, lo, hi, ra, rb, rc)                                                   \
-    SAMPLE(name, IS_NONE(ra, 0) | IS_NONE(rb, 1) | IS_NONE(rc, 2))
+    SAMPLE(name, IS_NONE(#ra, 0) | IS_NONE(#rb, 1) | IS_NONE(#rc, 2))
 UR__MAPS(SAMPLE1, SAMPLE2, SAMPLE3, NOTHING, NOTHING, NOTHING)
 
 /* ---------------------------------------------------------------------------------- descriptors */

@@ -48,7 +48,7 @@ static ur_node draw_case(ur_draw *d, int which)
     case 3: return ur_draw_input(d, -2, 2, 2, 1, 2, 3);
     case 4: return ur_draw_input(d, -2, 2, 3, 1);
     case 5: return ur_draw_input(d, -2, 2, 2, 0);
-    case 6: return ur_draw_input(d, -30, 30, 2, 5);         /* some of the results are tiny */
+    case 6: return ur_draw_input(d, -6, 6, 3, 5);
     default: return UR_NIL;
     }
 }

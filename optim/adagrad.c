@@ -3,8 +3,8 @@
  *     v = v + g^2
  *     x = x - lr / (1 + (t-1) lr_decay) g / (sqrt v + eps)
  *
- * J. Duchi, E. Hazan and Y. Singer, "Adaptive subgradient methods for online learning and stochastic
- * optimization", JMLR 12 (2011).
+ * J. Duchi, E. Hazan and Y. Singer, "Adaptive subgradient methods for online learning and
+ * stochastic optimization", JMLR 12 (2011).
  */
 #include "optim/internal.h"
 

@@ -8,7 +8,7 @@
 #include <math.h>
 #include "optim/internal.h"
 
-/* ------------------------------------------------------------------------------------- counters
+/* ---------------------------------------------------------------------------------------- counters
  *
  * A double is kept as four numbers of 16 bits, which any floating-point type holds exactly. */
 
@@ -177,11 +177,12 @@ static void update_all(ur_optim *opt, double lr, double t, double clip)
 {
     const ur_params *ps = opt->ps;
     for (size_t first = 0, last; first < ps->n; first = last) {
-        for (last = first + 1; last < ps->n; last++)
-            if (ps->param[last].frozen || opt->group[last] != opt->group[first])
-                break;
-        if (!ps->param[first].frozen)
-            update_run(opt, first, last, lr, t, clip);
+        last = first + 1;
+        if (ps->param[first].frozen)
+            continue;
+        while (last < ps->n && !ps->param[last].frozen && opt->group[last] == opt->group[first])
+            last++;
+        update_run(opt, first, last, lr, t, clip);
     }
 }
 

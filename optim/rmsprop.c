@@ -5,7 +5,8 @@
  *     x = x - lr d,  with momentum w = momentum w + d, x = x - lr w
  *
  * T. Tieleman and G. Hinton, "Lecture 6.5: rmsprop", Neural Networks for Machine Learning (2012);
- * centred: A. Graves, "Generating sequences with recurrent neural networks", arXiv 1308.0850 (2013).
+ * centred: A. Graves, "Generating sequences with recurrent neural networks", arXiv 1308.0850
+ * (2013).
  */
 #include "optim/internal.h"
 

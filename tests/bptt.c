@@ -44,7 +44,7 @@ static void draw(data *d)
         p[i] = 2 * test_uniform() - 1;
 }
 
-/* dJ_t/dh_t of row r, and the Jacobian dh_j/dh_{j-1}: entry (p, q) is that of h_j[p] by h_{j-1}[q]. */
+/* dJ_t/dh_t; and the Jacobian dh_j/dh_{j-1}, whose entry (p, q) is dh_j[p] / dh_{j-1}[q]. */
 static void loss_by_h(const double h[H], const double z[O], const double *V, double out[H])
 {
     for (int p = 0; p < H; p++)

@@ -1,4 +1,4 @@
-/* The gradient checker itself: what it passes, what it catches, whom it names, what it leaves alone. */
+/* The gradient checker itself: what it passes and catches, whom it names, what it leaves alone. */
 #include "tests/test.h"
 #include "tests/counting.h"
 #include "graph/internal.h"
@@ -108,8 +108,8 @@ TEST(several_outputs)
     ur_report_free(&r);
 }
 
-/* d/dx of w x^3 is 3 w x^2, and of v (3 w x^2) it is 6 v w x: the quotient of the reported numbers is
- * 2 v / x, where v lies between 0.5 and 1.5 in size. */
+/* d/dx of w x^3 is 3 w x^2, and of v (3 w x^2) it is 6 v w x, with weights w and v between 0.5 and
+ * 1.5 in size. */
 static void cubic(ur_graph *g, const ur_node in[], ur_node out[], void *ctx)
 {
     (void)g, (void)ctx;
@@ -155,7 +155,8 @@ static void scaled(ur_graph *g, const ur_node in[], ur_node out[], void *ctx)
 TEST(sizes_do_not_matter)
 {
     static const double k[][3] = {
-        { 1, 1e-9, 0 }, { 1, 1e9, 0 }, { 50, 1, 0 }, { 1e-3, 1, 0 }, { 1, 1, 1e6 }, { 30, 1e-6, 10 },
+        { 1, 1e-9, 0 }, { 1, 1e9, 0 }, { 50, 1, 0 }, { 1e-3, 1, 0 }, { 1, 1, 1e6 },
+        { 30, 1e-6, 10 },
     };
     for (size_t i = 0; i < sizeof k / sizeof *k; i++) {
         ur_report r = ur_check(scaled, .in = { ur_in("x", 6) }, .ctx = (void *)k[i], .order = 2);
@@ -178,6 +179,45 @@ TEST(large_logits_pass)
     const double x[] = { 1e4, 1e4 - 0.5, 1e4 - 1.25, 1e4 + 0.75 };
     ur_report r = ur_check(softmax_of, .in = { ur_in_given("x", x, 1, 4) }, .outputs = 2);
     expect(&r, UR_CHECK_PASSED);
+    ur_report_free(&r);
+}
+
+/* Near the edge of the domain, where the first steps leave it. */
+static void log_of(ur_graph *g, const ur_node in[], ur_node out[], void *ctx)
+{
+    (void)g, (void)ctx;
+    out[0] = ur_log(in[0]);
+}
+
+TEST(edge_of_the_domain)
+{
+    const double x[] = { 0.5, 2e-3, 3e-4 }, zero[] = { 0.5, 0 };
+    ur_report r = ur_check(log_of, .in = { ur_in_given("x", x, 3) });
+    expect(&r, UR_CHECK_PASSED);
+    CHECK_INT(r.kinks, 0);
+    ur_report_free(&r);
+    r = ur_check(log_of, .in = { ur_in_given("x", zero, 2) });
+    expect(&r, UR_CHECK_WRONG);
+    CHECK_HAS(r.why, "x[1]: the first derivative is ");
+    ur_report_free(&r);
+}
+
+/* NaN and -inf behind a mask: outputs that are infinite, and stay so, are no obstacle. */
+static void masked(ur_graph *g, const ur_node in[], ur_node out[], void *ctx)
+{
+    const double keep[] = { 1, 0, 1, 1, 0 };
+    (void)ctx;
+    ur_node m = ur_input(g, keep, 5), x = ur_select(m, in[0]);
+    out[0] = ur_log_softmax(ur_where(m, x, ur_scalar(g, (double)-INFINITY)));
+    out[1] = ur_square(x);
+}
+
+TEST(masks_pass)
+{
+    const double x[] = { 0.5, (double)NAN, -1, 0.25, 3 };
+    ur_report r = ur_check(masked, .in = { ur_in_given("x", x, 5) }, .outputs = 2, .order = 2);
+    expect(&r, UR_CHECK_PASSED);
+    CHECK_INT(r.checked, 10);
     ur_report_free(&r);
 }
 
@@ -458,7 +498,7 @@ TEST(large_tensors_are_sampled)
     REQUIRE(row != NULL && r.n_rows == 1);
     CHECK_INT(row->elements, 20000);
     CHECK_INT(row->checked, 256);
-    CHECK(row->analytic != 0);      /* 120 of 20000 elements have a gradient, half of the sample do */
+    CHECK(row->analytic != 0);      /* 120 of 20000 have a gradient, but half of a sample */
     ur_report_free(&r);
     r = ur_check(look_up, .in = { ur_in_ints("ids", 500, 3) }, .ctx = &table, .elements = 20000);
     expect(&r, UR_CHECK_PASSED);
@@ -601,28 +641,30 @@ TEST(other_recordings_are_refused)
     ur_params_free(ps);
 }
 
-/* Every allocation of a check fails once: the report says so, and nothing is left behind. */
+/* Every allocation of a check fails once: the report says so, unless nothing was lost but a plan
+ * that could have been kept, and nothing is left behind. */
 TEST(without_memory)
 {
     static const double x[] = { 0.1, 0.2, 0.3, 0.4 };
-    for (long fail = 1; fail < 2000; fail++) {
+    long errors = 0, fail = 1;
+    for (; fail < 2000; fail++) {
         counting_begin(fail);
         ur_report r = ur_check(cubic, .in = { ur_in_given("x", x, 4) }, .order = 2);
         long failed = counting.failed;
-        if (failed) {
-            expect(&r, UR_CHECK_ERROR);
+        errors += r.status == UR_CHECK_ERROR;
+        if (r.status == UR_CHECK_ERROR)
             CHECK_HAS(r.why, "memory");
-        } else {
+        else
             expect(&r, UR_CHECK_PASSED);
-        }
         ur_report_free(&r);
         counting_end();
         CHECK_INT(counting.blocks, 0);
         CHECK_INT(counting.wrong, 0);
         if (!failed)
             break;
-        CHECK(fail < 1999);
     }
+    CHECK(fail < 2000);
+    CHECK(errors > fail * 9 / 10);
 }
 
 /* -------------------------------------------------------------------------------------- report */
@@ -640,7 +682,7 @@ TEST(report_is_a_table)
     size_t got = fread(text, 1, sizeof text - 1, f);
     text[got] = 0;
     fclose(f);
-    CHECK_HAS(text, "tensor order elements checked kinks    error  worst at");
+    CHECK_HAS(text, "tensor order elements checked kinks drowned    error  worst at");
     CHECK_HAS(text, "\nx          1        6       6     0 ");
     CHECK_HAS(text, "\nW          1       12      12     0 ");
     CHECK_HAS(text, "\npassed: 22 elements, 0 kinks, worst error ");
@@ -652,7 +694,8 @@ TEST(report_is_a_table)
 
 TEST_MAIN(T(layer_of_f64_passes), T(layer_of_f32_passes), T(store_is_not_written),
           T(several_outputs), T(second_order_is_the_second), T(same_seed_same_bits),
-          T(sizes_do_not_matter), T(large_logits_pass), T(vanishing_gradient_passes),
+          T(sizes_do_not_matter), T(large_logits_pass), T(edge_of_the_domain), T(masks_pass),
+          T(vanishing_gradient_passes),
           T(random_operations_repeat), T(reading_and_penalties_pass), T(worst_element_is_named),
           T(sensitivity), T(wrong_second_derivative), T(missing_and_infinite_gradients),
           T(ops_by_their_samples), T(flat_ops_must_be_flat), T(op_without_samples),

@@ -8,8 +8,8 @@
  *
  * The first byte of an input chooses how the rest becomes a file: odd, as it is; even, the next two
  * bytes are the length of a header, in front of which its 8 bytes are put. What opens must be
- * consistent, is read in every way, and written anew, opened again and compared. A failure of any of
- * this stops the program. */
+ * consistent, is read in every way, and written anew, opened again and compared. A failure of any
+ * of this stops the program. */
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>

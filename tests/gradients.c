@@ -245,8 +245,8 @@ static void weed(void)
     ur__fault_user = NULL;
 }
 
-/* Whether the fault changes some gradient by more than 1e-6 or is refused; *any where it changes one
- * at all. */
+/* Whether the fault changes some gradient by more than 1e-6 or is refused; *any: it changes one at
+ * all. */
 static bool counts(plant *p, bool *any)
 {
     static double right[MOST], wrong[MOST];

@@ -248,6 +248,7 @@ static const struct { const char *text; size_t data; const char *part; } refused
     /* Sizes and places. */
     { ONE("'dtype':'I32','shape':[2,2],'data_offsets':[0,4]"), 4,
       "tensor 'a' needs 16 bytes by its shape and dtype but its data_offsets give it 4" },
+    { ONE("'dtype':'I32','shape':[],'data_offsets':[0,8]"), 8, "needs 4 bytes" },
     { ONE("'dtype':'I32','shape':[2,18446744073709551614],'data_offsets':[0,16]"), 16,
       "tensor 'a': its shape has more than 2^64 - 1 elements" },
     { ONE("'dtype':'I32','shape':[2,9223372036854775807],'data_offsets':[0,16]"), 16,
@@ -295,6 +296,7 @@ TEST(lengths_that_lie_are_refused)
         { "", 0, "it has 0 bytes" },
         { "\x08\0\0\0\0\0\0", 7, "it has 7 bytes" },
         { "\x3c\0\0\0\0\0\0\0", 8, "its header should be 60 bytes, but only 0 follow" },
+        { "\x03\0\0\0\0\0\0\0{}", 10, "its header should be 3 bytes, but only 2 follow" },
         { "\xe8\x03\0\0\0\0\0\0{}", 10, "its header should be 1000 bytes, but only 2 follow" },
         { "\x3c\0\0\0\0\xff\xff\xff{}", 10, "would be 18446742974197923900 bytes" },
         { "\xff\xff\xff\xff\xff\xff\xff\xff{}", 10, "would be 18446744073709551615 bytes" },

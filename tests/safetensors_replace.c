@@ -36,18 +36,22 @@ TEST(targets_that_cannot_be_written)
 
 static char target[128];
 static unsigned char large[100000];
-static const ur__st_out hundred = { "large", UR__ST_U8, 1, { sizeof large }, large };
+static const ur__st_out large_one = { "large", UR__ST_U8, 1, { sizeof large }, large };
+
+static const ur__st_out small_one = { "small", UR__ST_U8, 1, { 1000 }, large };
+static const ur__st_out *one = &large_one;
+static rlim_t most = 50000;
 
 static void write_and_report(void)
 {
-    bool ok = write_st(target, &hundred, 1, NULL, 0);
+    bool ok = write_st(target, one, 1, NULL, 0);
     fprintf(stderr, "%s\n", ok ? "written" : why);
     exit(ok ? 0 : 2);
 }
 
 static void limited(void)
 {
-    struct rlimit limit = { 50000, 50000 };
+    struct rlimit limit = { most, most };
     signal(SIGXFSZ, SIG_IGN);
     setrlimit(RLIMIT_FSIZE, &limit);    /* as good as a full disk */
     write_and_report();
@@ -55,7 +59,7 @@ static void limited(void)
 
 static void killed(void)
 {
-    struct rlimit limit = { 50000, 50000 }, no_core = { 0, 0 };
+    struct rlimit limit = { most, most }, no_core = { 0, 0 };
     signal(SIGXFSZ, SIG_DFL);
     setrlimit(RLIMIT_CORE, &no_core);
     setrlimit(RLIMIT_FSIZE, &limit);
@@ -66,13 +70,19 @@ TEST(a_full_disk_leaves_the_old_file)
 {
     snprintf(target, sizeof target, "%s", in_folder("old"));
     fill(target, "precious");
-    run_child(limited);
-    CHECK_INT(child.status, 2);
-    CHECK_HAS(child.err, "cannot write '");
-    CHECK_HAS(child.err, "/old': File too large");
-    CHECK_INT(count(child.err, "\n"), 1);
-    CHECK_STR(content(target), "precious");
-    CHECK_INT(count_names("old."), 0);
+    for (int last = 0; last < 2; last++) {   /* in the midst of it, and in the last bytes */
+        one = last ? &small_one : &large_one;
+        most = last ? 500 : 50000;
+        run_child(limited);
+        CHECK_INT(child.status, 2);
+        CHECK_HAS(child.err, "cannot write '");
+        CHECK_HAS(child.err, "/old': File too large");
+        CHECK_INT(count(child.err, "\n"), 1);
+        CHECK_STR(content(target), "precious");
+        CHECK_INT(count_names("old."), 0);
+    }
+    one = &large_one;
+    most = 50000;
 }
 
 TEST(being_killed_leaves_the_old_file)
@@ -145,7 +155,7 @@ TEST(readers_are_not_disturbed)
     float x[3];
     CHECK(write_st(path, &three, 1, NULL, 0));
     REQUIRE(open_st(&f, path));
-    CHECK(write_st(path, &hundred, 1, NULL, 0));
+    CHECK(write_st(path, &large_one, 1, NULL, 0));
     REQUIRE(ur__st_read(&f, f.tensors, UR__ST_F32, x, 3, why, sizeof why));
     CHECK_MEM(x, numbers, sizeof x);
     ur__st_close(&f);
@@ -180,7 +190,7 @@ TEST(out_of_memory)
 {
     const char *path = in_folder("memory");
     fill(path, "precious");
-    ur__st_out t[2] = { three, hundred };
+    ur__st_out t[2] = { three, large_one };
     bool ok = false;
     for (long k = 0; !ok && k < 100; k++) {
         heap.left = k;

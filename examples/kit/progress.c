@@ -77,7 +77,7 @@ static void add_counts(line *l, const kit_progress *p, bool plain)
 static void add_rate(line *l, const kit_progress *p)
 {
     char full[80], brief[80], number[64];
-    double elapsed = p->now - p->started;
+    double elapsed = p->now - p->started - p->idle;
     double rate = p->finished && elapsed > 0 ? (p->items - p->first_items) / elapsed : p->rate;
     if (!p->unit || !(rate > 0) || !(rate < 1e15))
         return;
@@ -207,7 +207,7 @@ void kit_progress_start(kit_progress *p)
     p->started = p->now = p->drawn = p->marked = kit_now();
     p->first_items = p->marked_items = p->items;
     p->first_step = p->drawn_step = p->step;
-    p->rate = 0;
+    p->rate = p->idle = 0;
     p->finished = false;
 }
 
@@ -245,6 +245,12 @@ void kit_progress_epoch(kit_progress *p)
 {
     measure(p);
     draw(p);
+}
+
+void kit_progress_pause(kit_progress *p, double seconds)
+{
+    p->marked += seconds;
+    p->idle += seconds;
 }
 
 void kit_progress_finish(kit_progress *p)

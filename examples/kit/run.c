@@ -117,7 +117,9 @@ static bool measure(kit_run *r)
         return false;
     if (!isfinite(r->valid_loss))
         kit_die("the validation loss is not finite after update %" PRId64, r->done);
-    r->elapsed += kit_now() - begin;
+    double seconds = kit_now() - begin;
+    r->elapsed += seconds;
+    kit_progress_pause(&r->bar, seconds);
     r->train_loss = r->loss / (double)r->position;
     kit_progress_show(&r->bar, "valid", r->valid_loss);
     return true;

@@ -215,7 +215,6 @@ static void run(const job *j)
             end = p + packed_pieces(j, count, total);
             rows = chunk_rows(j->m);
         }
-        if (j->gather_b) gather_b(j, count, total, 0, j->n);
         for (ptrdiff_t i = 0; i < j->m; i += rows) {
             const ptrdiff_t m = least(j->m - i, rows);
             const tiling t = tile_rows(m);
@@ -223,6 +222,8 @@ static void run(const job *j)
                 gather_a(j, i, m, count, total);
             for (ptrdiff_t column = 0; column < j->n;) {
                 const int width = tile_width(t.height + (t.taller > 0), j->n - column);
+                if (i == 0 && j->gather_b)
+                    gather_b(j, count, total, column, least(j->n - column, W << width));
                 panel_tiles(j, p, end, i, m, column, width, add);
                 column += W << width;
             }

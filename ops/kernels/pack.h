@@ -11,6 +11,8 @@ static void pack_panel(ptrdiff_t K, ptrdiff_t n, const T *b, ptrdiff_t b_k, ptrd
     const ptrdiff_t n1 = n < W ? n : W, n2 = n - n1;
     if (b_n == 1 && n == NR) {
         for (ptrdiff_t k = 0; k < K; k++, b += b_k, dst += NR) {
+            prefetch(b, NR);
+            prefetch(b, NR + W);
             v_store(dst, v_load(b));
             v_store(dst + W, v_load(b + W));
         }
@@ -65,12 +67,17 @@ static void pack_rows(ptrdiff_t K, ptrdiff_t R, const T *a, ptrdiff_t a_m, ptrdi
     }
 }
 
-/* The same where a_m is 1. */
+/* The same where a_m is 1. Columns lie far apart, which defeats the machine's own prefetching; AHEAD
+ * of them cover the latency of the last cache. */
+enum { AHEAD = 24 };
+
 static void pack_columns(ptrdiff_t K, ptrdiff_t R, const T *a, ptrdiff_t a_k, T *dst)
 {
     const ptrdiff_t whole = R / W * W;
     const size_t rest = (size_t)(R - whole);
     for (ptrdiff_t k = 0; k < K; k++, a += a_k, dst += R) {
+        prefetch(a, AHEAD * a_k);
+        prefetch(a, AHEAD * a_k + R);
         for (ptrdiff_t i = 0; i < whole; i += W)
             v_store(dst + i, v_load(a + i));
         if (rest)

@@ -55,7 +55,7 @@ INLINE void tile(const int R, const int N, const piece *p, const piece *end, ptr
         for (int i = 0; i < R; i++) {
             UNROLL
             for (int j = 0; j < N; j++)
-                __builtin_prefetch(c + i * ldc + j * W, 0);
+                prefetch(c, i * ldc + j * W);
         }
     }
     for (; p < end; p++) {

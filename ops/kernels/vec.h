@@ -88,6 +88,17 @@ INLINE V v_set(T s)
 
 #define ONE v_set(1)
 
+/* A hint that p[ahead] will be read soon; it need not exist. */
+INLINE void prefetch(const T *p, ptrdiff_t ahead)
+{
+#ifdef UR_SCALAR
+    (void)p;
+    (void)ahead;
+#else
+    __builtin_prefetch((const void *)((uintptr_t)p + (uintptr_t)ahead * sizeof(T)), 0, 2);
+#endif
+}
+
 INLINE I v_bits(V a)
 {
     I i;
