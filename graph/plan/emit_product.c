@@ -140,40 +140,19 @@ static const ur__batch *batch_of(ur__work *w, uint32_t id)
     return x;
 }
 
-static bool same_left(const ur__contraction *x, const ur__contraction *y)
-{
-    if (x->m != y->m || x->n_terms != y->n_terms || x->batch || y->batch)
-        return false;
-    for (size_t i = 0; i < x->n_terms; i++) {
-        const ur__term *a = &x->term[i], *b = &y->term[i];
-        if (a->a.region != b->a.region || a->a.offset != b->a.offset || a->a_m != b->a_m ||
-            a->a_k != b->a_k || a->k != b->k || b->b.region == UR__PANELS)
-            return false;
-    }
-    return true;
-}
-
-/* The gradients of the gates' weights are sums over the same left operands, [h, x] of every step.
- * Done block of K by block of K in turn, those are read from memory once and not once a gate. The
- * step just emitted joins the last one of its level that it fits to. */
-static void join_gang(ur__work *w, ur__contraction *c)
+/* Hangs the step just emitted behind the head of its gang (nmerge.c). */
+static void join_gang(ur__work *w, uint32_t node, ur__contraction *c)
 {
     ur__plan *p = w->p;
-    if (c->n_terms < 2 || !ur__on(w->g, UR__BIT_nmerge))
+    if (!w->gang[node])
         return;
     for (size_t i = p->n_steps - 1; i-- > w->level_begin;) {
-        if (p->step[i].what != UR__CONTRACT)
+        if (p->step[i].what != UR__CONTRACT || p->step[i].node != w->gang[node] - 1)
             continue;
-        ur__contraction *first = p->step[i].body;
-        if (!same_left(first, c))
-            return;
-        c->gang = first->gang;
-        first->gang = c;
+        ur__contraction *head = p->step[i].body;
+        c->gang = head->gang;
+        head->gang = c;
         p->n_steps--;
-        p->merged[UR__BIT_nmerge]++;
-        for (size_t k = 0; k < c->n_terms; k++)
-            p->saved[UR__BIT_nmerge] += (double)(c->m * c->term[k].k) *
-                                        (double)ur__type_size(c->type);
         return;
     }
 }
@@ -209,6 +188,6 @@ bool ur__emit_contraction(ur__work *w, uint32_t node, const uint32_t *terms, siz
     if (!body)
         return false;
     *body = c;
-    join_gang(w, body);
+    join_gang(w, node, body);
     return true;
 }

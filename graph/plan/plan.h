@@ -7,6 +7,7 @@
  *     views               slices and stacks that need no copy
  *     fuse                clusters of elementwise nodes, levels
  *     schedule            the order of units
+ *     nmerge              sums of products with the same left operands take turns
  *     offsets             the arena
  *     emit                the steps
  */
@@ -196,6 +197,7 @@ typedef struct ur__work {
     uint32_t *order;            /* units in order of execution, by their last node */
     uint32_t n_units;
     size_t level_begin;         /* the first step of the level under way */
+    uint32_t *gang;             /* 1 + the sum with which it takes turns, or 0 */
     uint32_t *next;             /* members of a unit, linked in order of the tape */
     ur__loc *loc;               /* of roots */
     uint32_t *first, *last;     /* positions of roots */
@@ -207,6 +209,7 @@ bool ur__pass_kmerge(ur__work *w);
 bool ur__pass_views(ur__work *w);
 bool ur__pass_fuse(ur__work *w);
 bool ur__pass_schedule(ur__work *w);
+bool ur__pass_nmerge(ur__work *w);
 bool ur__pass_offsets(ur__work *w);
 bool ur__pass_emit(ur__work *w);
 
