@@ -66,7 +66,7 @@ static bool find_tensors(ur__checker *c)
             continue;
         const int64_t *a = t->attr + n->attr;
         c->x[c->n_x++] = (ur__tensor){ .x = ur__node_of(c->g, (uint32_t)id),
-                                   .name = c->g->slot[a[0]].store->param[a[1]].name };
+                                       .name = c->g->slot[a[0]].store->param[a[1]].name };
     }
     for (size_t k = 0; k < c->n_x; k++)
         c->x[k].count = ur_count(c->x[k].x);
@@ -239,7 +239,7 @@ static bool same_tensors(ur__checker *c, const ur__tensor *before, size_t n, con
         double squares = 0;
         t->analytic = analytic;
         for (size_t i = 0; i < t->count; i++)
-            squares += analytic[i] * analytic[i];
+            squares += isfinite(analytic[i]) ? analytic[i] * analytic[i] : 0;
         t->rms = t->count ? sqrt(squares / (double)t->count) : 0;
         analytic += t->count;
     }

@@ -58,7 +58,7 @@ typedef struct ur__tensor {
     int number;
     size_t count;
     const double *analytic;     /* gradient */
-    double rms;                 /* of the analytic gradient */
+    double rms;                 /* of the analytic gradient, where it is finite */
 } ur__tensor;
 
 typedef struct ur__checker {

@@ -395,7 +395,8 @@ static bool infer(recording *r, const uint32_t id[], int n_in, const int64_t att
         ur__realloc(shape, (size_t)n_in * sizeof *shape, 0);
         ur__realloc(types, (size_t)n_in * sizeof *types, 0);
     }
-    return ok && (s.type != UR_I32 || r->op->flags & (UR_FLAT | UR_INT_OUT) ||
+    bool moved = n_in > 0 && ur__at(g, id[0])->type == UR_I32;     /* a slice of ids holds ids */
+    return ok && (s.type != UR_I32 || moved || r->op->flags & (UR_FLAT | UR_INT_OUT) ||
                   ur__fail_at(g, r->at, r->op->name, "an op with int32 results must be UR_INT_OUT"));
 }
 
@@ -426,6 +427,9 @@ ur_node ur_record(ur_at at, const ur_op *op, const ur_node in[], int n_in, const
 {
     ur_graph *g = graph_of_operands(in, n_in);
     ur_node nil = { g, 0, 0 };
+    if (!g && n_in > 0 && ur__live(in[0]) && ((ur__owner *)in[0].owner)->what == UR__STORE)
+        ur__fail(in[0].owner, "%s%s: operands are parameters alone: bring one to a graph by ur_use",
+                 ur__place(at), op->name);
     if (!g || g->owner.failed)
         return nil;
     recording r = { g, at, op, in };

@@ -254,7 +254,7 @@ ur_node ur_cross_entropy_with_at(ur_at at, ur_node logits, ur_node labels, int i
 {
     ur_graph *g = ur__graph_of_either(logits, labels);
     if (!g)
-        return UR_NIL;
+        return ur_record(at, &ur__op_cross_entropy, &logits, 1, NULL, 0);
     if (!(smoothing >= 0 && smoothing < 1))
         return ur__fail_at(g, at, "cross_entropy", "the smoothing %g is not in [0, 1)", smoothing),
                UR_NIL;

@@ -207,6 +207,7 @@ enum { UR_IGNORE = -100 };
  * [0, 1) (Szegedy et al. 2016); `weights`[V] of the classes or UR_NIL, without gradient; reduction
  * UR_MEAN, the sum of l over the sum of w[label]; UR_TOTAL, the sum of l; UR_EACH, l itself, in the
  * shape of labels.
+ * With weights and smoothing, all terms have the weight of the label (PyTorch's each that of v).
  * Fails: a smoothing out of range; in the run, another label outside [0, V). */
 #define ur_cross_entropy(logits, labels)                                                           \
     ur_cross_entropy_at(UR_AT(#logits ", " #labels), logits, labels)
@@ -276,7 +277,7 @@ UR_API ur_node (ur_index)(ur_node x, int axis, int i);
 UR_API bool (ur_split)(ur_node x, int axis, int n, ur_node out[]);
 UR_API ur_node (ur_pad)(ur_node x, int axis, int before, int after);
 
-/* Side by side: [h, x] along the last axis; any number along any axis. */
+/* Side by side: [h, x] along the last axis; n >= 1 nodes along any axis. */
 #define ur_concat(a, b)            ur_concat_at(UR_AT(#a ", " #b), a, b)
 #define ur_concat_n(nodes, n, axis) ur_concat_n_at(UR_AT(""), nodes, n, axis)
 /* Equal shapes on a new axis: n steps [B,F] -> [n,B,F]; or on another axis of the result. */
@@ -343,7 +344,7 @@ UR_API ur_node (ur_dropout)(ur_node x, double rate);
 UR_API ur_node (ur_dropout_tagged)(ur_node x, double rate, int64_t tag);
 
 /* New numbers of the shape that follows, in every mode of the graph, without gradient.
- *     noise_uniform(g, lo, hi, ...)    uniform in [lo, hi)
+ *     noise_uniform(g, lo, hi, ...)    uniform from lo to hi
  *     noise_normal(g, deviation, ...)  normal, mean 0
  *     bernoulli(g, p, ...)             1 with probability p, else 0
  *     bernoulli_tagged(g, p, tag, ...) the same, by tag */

@@ -105,8 +105,8 @@ static ur_node reduce_sample(ur_draw *d, int which, const ur_op *op)
     if (which < 0 || which >= 2 * n)
         return UR_NIL;
     const ur_shape *s = &cases[which % n].x;
-    ur_node x = op == &ur__op_reduce_max ? ur_draw_apart_(d, -2, 2, s->rank, s->dim)
-                                         : ur__draw(d, -2, 2, s);
+    const bool kinks = op == &ur__op_reduce_max || op == &ur__op_first_max;
+    ur_node x = kinks ? ur_draw_apart_(d, -2, 2, s->rank, s->dim) : ur__draw(d, -2, 2, s);
     return ur_record(NULL, op, &x, 1,
                      (int64_t[]){ cases[which % n].first, cases[which % n].n, which >= n }, 3);
 }
@@ -122,6 +122,11 @@ static ur_node sum_sample(ur_draw *d, int which)
 static ur_node max_sample(ur_draw *d, int which)
 {
     return reduce_sample(d, which, &ur__op_reduce_max);
+}
+
+static ur_node first_max_sample(ur_draw *d, int which)
+{
+    return reduce_sample(d, which, &ur__op_first_max);
 }
 
 static ur_node logsumexp_sample(ur_draw *d, int which)
@@ -182,7 +187,7 @@ static void first_max_compute(const ur_compute *c)
 
 const ur_op ur__op_first_max = {
     .name = "first_max", .kind = UR_OPAQUE, .n_in = 1, .shape = first_max_shape,
-    .compute = first_max_compute, .flags = UR_FLAT,
+    .compute = first_max_compute, .sample = first_max_sample, .flags = UR_FLAT,
 };
 
 static bool argmax_shape(ur_shaping *s)
@@ -296,10 +301,7 @@ static ur_node averaged(ur_at at, ur_node x, ur_node sum)
     const ur_shape from = ur_shape_of(x), to = ur_shape_of(sum);
     if (to.rank < 0)
         return UR_NIL;
-    double parts = (double)ur__elements(&to), n = (double)ur__elements(&from);
-    if (parts == 0)
-        return sum;
-    return ur_scale_at(at, sum, parts / n);
+    return ur_scale_at(at, sum, (double)ur__elements(&to) / (double)ur__elements(&from));
 }
 
 ur_node ur_mean_at(ur_at at, ur_node x)

@@ -125,7 +125,7 @@ ur_node ur_reverse_lengths_at(ur_at at, ur_node x, const int *lengths)
     const ur_shape s = ur_shape_of(x);
     const int B = s.rank >= 2 ? s.dim[1] : 0;
     if (!g)
-        return UR_NIL;
+        return ur_record(at, &ur__op_reverse_lengths, (ur_node[]){ x, x }, 2, NULL, 0);
     for (int b = 0; b < B; b++)
         if (lengths[b] < 0 || lengths[b] > s.dim[0])
             return ur__fail_at(g, at, "reverse_lengths", "%s, but length %d of row %d is not in "

@@ -182,7 +182,7 @@ ur_node ur_sample_at(ur_at at, ur_node logits, double temperature, int top_k, do
                         : top_k < 0         ? "top_k is %g, but must be at least 0"
                         : !(top_p > 0 && top_p <= 1) ? "top_p is %g, but must be in (0, 1]" : NULL;
     if (!g)
-        return UR_NIL;
+        return ur_record(at, &ur__op_sample, &logits, 1, NULL, 0);
     if (wrong) {
         ur__fail_at(g, at, "sample", wrong,
                     !(temperature >= 0) ? temperature : top_k < 0 ? (double)top_k : top_p);

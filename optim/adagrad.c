@@ -25,9 +25,15 @@ static void numbers(const ur_method *m, double t, ur__update *u)
     u->rate /= 1 + (t - 1) * m->lr_decay;
 }
 
+static bool idle(const ur_method *m)
+{
+    (void)m;
+    return true;
+}
+
 static const struct ur__method adagrad = {
     .name = "adagrad", .needs_eps = true, .starts = true,
-    .moments = moments, .kernel = kernel, .numbers = numbers,
+    .moments = moments, .kernel = kernel, .numbers = numbers, .idle = idle,
 };
 
 ur_method ur_adagrad(double lr)

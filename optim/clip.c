@@ -26,14 +26,38 @@ static double scaled_norm(const ur_params *ps)
     return largest * sqrt(sum);
 }
 
-double ur__norm(const ur_params *ps)
+bool ur__row_run(const ur__param *p, size_t *i, size_t *begin, size_t *count)
+{
+    const size_t width = p->count / (size_t)p->shape.dim[0], first = *i;
+    if (first >= p->n_rows)
+        return false;
+    while (++*i < p->n_rows && p->rows[*i] == p->rows[*i - 1] + 1)
+        ;
+    *begin = (size_t)p->rows[first] * width;
+    *count = (*i - first) * width;
+    return true;
+}
+
+/* Of an embedding only the rows that were touched: the others are zero. */
+static double squares(const ur_params *ps, size_t k)
 {
     const ur__kernel_set *kernels = ur__set_for(ps->type);
+    const ur__param *p = &ps->param[k];
+    const char *g = ps->gradients.p + ur__begin(ps, k);
+    double sum = 0;
+    if (!p->sparse)
+        return kernels->sum_squares(p->count, g);
+    for (size_t i = 0, begin, count; ur__row_run(p, &i, &begin, &count);)
+        sum += kernels->sum_squares(count, g + begin * ur__type_size((int)ps->type));
+    return sum;
+}
+
+double ur__norm(const ur_params *ps)
+{
     double sum = 0;
     for (size_t k = 0; k < ps->n; k++)
         if (!ps->param[k].frozen)
-            sum += kernels->sum_squares(ps->param[k].count,
-                                        ps->gradients.p + ur__begin(ps, k));
+            sum += squares(ps, k);
     return isfinite(sum) || ps->type != UR_F64 ? sqrt(sum) : scaled_norm(ps);
 }
 

@@ -17,6 +17,9 @@ struct ur__method {
     void (*moments)(const ur_method *m, const char *names[UR__MOMENTS]);
     ur__update_kernel *(*kernel)(const ur_method *m, const ur__kernel_set *k);
     void (*numbers)(const ur_method *m, double t, ur__update *u);
+    /* Whether a zero gradient changes nothing (without weight decay), so that of an embedding only
+     * the rows that a gradient touched need be walked; NULL: never. */
+    bool (*idle)(const ur_method *m);
 };
 
 typedef struct ur__group {
@@ -42,6 +45,9 @@ struct ur_optim {
 
 ur__counters ur__read_counters(const ur_optim *opt);
 void ur__write_counters(ur_optim *opt, const ur__counters *c);
+
+/* The next run of neighbouring rows in an embedding's list, from *i on; false after the last. */
+bool ur__row_run(const ur__param *p, size_t *i, size_t *begin, size_t *count);
 
 /* sqrt(sum g^2) over parameters that are not frozen. */
 double ur__norm(const ur_params *ps);

@@ -150,16 +150,12 @@ ur_params *ur_optim_state(ur_optim *opt)
 
 /* ----------------------------------------------------------------------------------- the update */
 
-/* Parameters [first, last) are of one group: they and the gaps between them in one call. */
-static void update_run(ur_optim *opt, size_t first, size_t last, double lr, double t,
-                       double clip)
+/* n numbers from byte `begin` of the blocks on, all of one group. */
+static void update_range(ur_optim *opt, const ur__group *group, size_t begin, size_t n, double lr,
+                         double t, double clip)
 {
     const ur_params *ps = opt->ps;
-    const ur__group *group = opt->group[first];
     const ur_method *m = &opt->method;
-    const size_t begin = ur__begin(ps, first);
-    const size_t n = ps->param[last - 1].offset + ps->param[last - 1].count
-                     - ps->param[first].offset;
     ur__update u = {
         .scale = opt->scale * clip, .bound = opt->max_value > 0 ? opt->max_value : INFINITY,
         .decay = group->weight_decay, .rate = lr * group->lr_factor, .eps = m->eps, .shrink = 1,
@@ -173,6 +169,22 @@ static void update_run(ur_optim *opt, size_t first, size_t last, double lr, doub
                                              ps->gradients.p + begin, moment);
 }
 
+static bool by_rows(const ur_optim *opt, size_t k)
+{
+    const ur__param *p = &opt->ps->param[k];
+    const struct ur__method *how = opt->method.how;
+    return p->sparse && how->idle && how->idle(&opt->method) && opt->group[k]->weight_decay == 0;
+}
+
+static void update_rows(ur_optim *opt, size_t k, double lr, double t, double clip)
+{
+    const ur_params *ps = opt->ps;
+    for (size_t i = 0, begin, count; ur__row_run(&ps->param[k], &i, &begin, &count);)
+        update_range(opt, opt->group[k],
+                     ur__begin(ps, k) + begin * ur__type_size((int)ps->type), count, lr, t, clip);
+}
+
+/* Neighbouring parameters of one group, and the gaps between them, in one call. */
 static void update_all(ur_optim *opt, double lr, double t, double clip)
 {
     const ur_params *ps = opt->ps;
@@ -180,9 +192,16 @@ static void update_all(ur_optim *opt, double lr, double t, double clip)
         last = first + 1;
         if (ps->param[first].frozen)
             continue;
-        while (last < ps->n && !ps->param[last].frozen && opt->group[last] == opt->group[first])
+        if (by_rows(opt, first)) {
+            update_rows(opt, first, lr, t, clip);
+            continue;
+        }
+        while (last < ps->n && !ps->param[last].frozen && !by_rows(opt, last) &&
+               opt->group[last] == opt->group[first])
             last++;
-        update_run(opt, first, last, lr, t, clip);
+        update_range(opt, opt->group[first], ur__begin(ps, first),
+                     ps->param[last - 1].offset + ps->param[last - 1].count
+                         - ps->param[first].offset, lr, t, clip);
     }
 }
 

@@ -29,8 +29,13 @@ static void numbers(const ur_method *m, double t, ur__update *u)
     u->d = m->nesterov ? m->momentum : 1;
 }
 
+static bool idle(const ur_method *m)
+{
+    return m->momentum == 0;
+}
+
 static const struct ur__method sgd = {
-    .name = "sgd", .moments = moments, .kernel = kernel, .numbers = numbers,
+    .name = "sgd", .moments = moments, .kernel = kernel, .numbers = numbers, .idle = idle,
 };
 
 ur_method ur_sgd(double lr)

@@ -4,7 +4,7 @@
 #define UNROLL_TESTS_CHARLM_H
 
 #include "examples/kit/kit.h"
-#include "unroll/graph.h"
+#include "unroll/unroll.h"
 
 #include "tests/child.h"
 #include "tests/test.h"

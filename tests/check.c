@@ -285,10 +285,15 @@ UR_MAP_OP(wrong_above, x *x *x, -2, 2,
                                                                     0.1), 1)), 3)))
 UR_MAP_OP(off_by_millionth, x *x *x, -2, 2, ur_mul(g, ur_scale(ur_square(x), 3.000003)))
 UR_MAP_OP(off_by_hundred_millionth, x *x *x, -2, 2, ur_mul(g, ur_scale(ur_square(x), 3.00000003)))
+UR_MAP_OP(off_line, x, -2, 2, ur_scale(g, 1.0000003))
 /* The first derivative is right, and is a constant to the second. */
 UR_MAP_OP(right_only_once, x *x *x, -2, 2, ur_mul(g, ur_scale(ur_square(ur_detach(x)), 3)))
 UR_MAP_OP(no_gradient, x *x *x, -2, 2, ur_scale(g, 0))
 UR_MAP_OP(not_finite, x *x *x, -2, 2, ur_div(g, ur_scale(g, 0)))
+/* 0/0 above 1.5 */
+UR_MAP_OP(nan_above, x *x *x, -2, 2,
+          ur_mul(g, ur_where(ur_positive(ur_shift(x, -1.5)), ur_div(ur_sub(x, x), ur_sub(x, x)),
+                             ur_scale(ur_square(x), 3))))
 UR_MAP2_OP(right_product, a *b, -2, 2, ur_mul(g, b), ur_mul(g, a))
 UR_MAP2_OP(wrong_product, a *b, -2, 2, ur_mul(g, a), ur_mul(g, b))
 
@@ -338,6 +343,35 @@ TEST(sensitivity)
     ur_report_free(&r);
 }
 
+/* 1 + c x^3 near 0 and 1000 + x / 1000: gradients that are small beside the values, whose rounding
+ * must not excuse what it does not explain. */
+static void lifted(ur_graph *g, const ur_node in[], ur_node out[], void *ctx)
+{
+    (void)g;
+    out[0] = ur_shift(ur_apply((const ur_op *)ctx, in[0]), 1);
+}
+
+static void lifted_high(ur_graph *g, const ur_node in[], ur_node out[], void *ctx)
+{
+    (void)g;
+    out[0] = ur_shift(ur_scale(ur_apply((const ur_op *)ctx, in[0]), 1e-3), 1e3);
+}
+
+TEST(small_gradients_are_proven)
+{
+    const double x[] = { 0.01, -0.012, 0.009 };
+    ur_report r = ur_check(lifted, .in = { ur_in_given("x", x, 3) }, .ctx = (void *)&right_cube);
+    expect(&r, UR_CHECK_PASSED);
+    CHECK_INT(r.row[0].drowned, 0);
+    ur_report_free(&r);
+    r = ur_check(lifted, .in = { ur_in_given("x", x, 3) }, .ctx = (void *)&off_by_millionth);
+    expect(&r, UR_CHECK_WRONG);
+    ur_report_free(&r);
+    r = ur_check(lifted_high, .in = { ur_in("x", 3) }, .ctx = (void *)&off_line);
+    expect(&r, UR_CHECK_WRONG);
+    ur_report_free(&r);
+}
+
 TEST(wrong_second_derivative)
 {
     ur_report r = check_map(&right_only_once, 1);
@@ -358,6 +392,12 @@ TEST(missing_and_infinite_gradients)
     r = check_map(&not_finite, 1);
     expect(&r, UR_CHECK_WRONG);
     CHECK(r.row[0].error > 1e300);
+    ur_report_free(&r);
+    const double x[] = { 0.1, -0.5, 1.7, 1.2 };
+    r = ur_check(apply, .in = { ur_in_given("x", x, 4) }, .ctx = (void *)&nan_above);
+    expect(&r, UR_CHECK_WRONG);
+    CHECK_HAS(r.why, "x[2]: the first derivative is ");
+    CHECK_HAS(r.why, "nan but differences of values give ");
     ur_report_free(&r);
 }
 
@@ -695,11 +735,11 @@ TEST(report_is_a_table)
 TEST_MAIN(T(layer_of_f64_passes), T(layer_of_f32_passes), T(store_is_not_written),
           T(several_outputs), T(second_order_is_the_second), T(same_seed_same_bits),
           T(sizes_do_not_matter), T(large_logits_pass), T(edge_of_the_domain), T(masks_pass),
-          T(vanishing_gradient_passes),
-          T(random_operations_repeat), T(reading_and_penalties_pass), T(worst_element_is_named),
-          T(sensitivity), T(wrong_second_derivative), T(missing_and_infinite_gradients),
-          T(ops_by_their_samples), T(flat_ops_must_be_flat), T(op_without_samples),
-          T(kinks_are_counted), T(kinks_nearby_are_avoided), T(even_kink_is_a_kink),
-          T(large_tensors_are_sampled), T(sample_has_no_element_twice),
+          T(vanishing_gradient_passes), T(random_operations_repeat),
+          T(reading_and_penalties_pass), T(worst_element_is_named), T(sensitivity),
+          T(small_gradients_are_proven), T(wrong_second_derivative),
+          T(missing_and_infinite_gradients), T(ops_by_their_samples), T(flat_ops_must_be_flat),
+          T(op_without_samples), T(kinks_are_counted), T(kinks_nearby_are_avoided),
+          T(even_kink_is_a_kink), T(large_tensors_are_sampled), T(sample_has_no_element_twice),
           T(kinks_of_a_sample_are_replaced), T(errors_are_reported), T(states_are_refused),
           T(other_recordings_are_refused), T(without_memory), T(report_is_a_table))

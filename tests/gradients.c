@@ -153,7 +153,7 @@ typedef struct plant {
 static ur_node swapped(plant *p, int operand, ur_node given)
 {
     ur_graph *g = ur_graph_of(given);
-    if (ur__live(p->first) && p->first.owner == g && p->anchor == g->anchor &&
+    if (p->first.owner == g && ur__live(p->first) && p->anchor == g->anchor &&
         p->first_operand != operand) {
         p->hit = true;
         return p->first;

@@ -54,6 +54,7 @@ TEST(slices)
     ON_EACH_GRAPH() {
         ur_node x = COUNTING(3, 4), out[2];
         CHECK_VALUES(ur_slice(x, 0, 1, UR_END), ((double[]){ 4, 5, 6, 7, 8, 9, 10, 11 }), 0);
+        CHECK_VALUES(ur_slice(x, 0, -1, UR_END), ((double[]){ 8, 9, 10, 11 }), 0);
         CHECK_VALUES(ur_slice(x, -1, 1, -1), ((double[]){ 1, 2, 5, 6, 9, 10 }), 0);
         CHECK_STR(values_shape(ur_slice(x, 1, 2, 2)), "[3,0]");
         CHECK_VALUES(ur_index(x, 0, 2), ((double[]){ 8, 9, 10, 11 }), 0);

@@ -1,5 +1,6 @@
 /* Groups of parameters, and what an optimiser must carry over into a resumed program. */
 #include "tests/optimisers.h"
+#include "unroll/ops.h"
 
 /* --------------------------------------------------------------------------------------- groups */
 
@@ -115,4 +116,47 @@ TEST(the_stores_are_all_there_is_to_resume)
     }
 }
 
-TEST_MAIN(T(groups_and_frozen_parameters), T(the_stores_are_all_there_is_to_resume))
+/* An embedding's gradient is walked by rows where that is the same, and gives the same. */
+TEST(rows_of_an_embedding)
+{
+    const ur_method method[4] = { ur_sgd(0.1), ur_adagrad(0.1), ur_adam(0.1), ur_sgd(0.1) };
+    for (int k = 0; k < 4; k++) {
+        ur_params *ps[2];
+        ur_node E[2];
+        ur_optim *opt[2];
+        ur_graph *g = ur_graph_new(UR_F64, UR_TRAIN);
+        for (int dense = 0; dense < 2; dense++) {
+            ps[dense] = ur_params_new(UR_F64, 1);
+            E[dense] = ur_param(ps[dense], "E", ur_uniform_between(-1, 1), 50, 3);
+            ur_param(ps[dense], "W", ur_uniform_between(-1, 1), 5);
+            ur_method m = method[k];
+            m.weight_decay = k == 3 ? 0.1 : 0;
+            opt[dense] = ur_optim_new(ps[dense], m);
+            ur_clip_norm(opt[dense], 0.5);
+        }
+        for (int t = 0; t < 3; t++)
+            for (int dense = 0; dense < 2; dense++) {
+                int32_t id[4] = { 7 * t, 7 * t + 1, 30, 30 };
+                ur_clear(g);
+                ur_backward(ur_sum(ur_square(ur_gather(E[dense], ur_ints(g, id, 4)))));
+                REQUIRE(ur_run(g));
+                size_t n;
+                CHECK(ur_param_rows(E[dense], &n) && n == 3);
+                if (dense)
+                    ur_gradients_changed(ps[1]);
+                CHECK(!dense || !ur_param_rows(E[1], &n));
+                REQUIRE(ur_step(opt[dense]));
+            }
+        CHECK_NEAR(ur_gradient_norm(opt[0]), ur_gradient_norm(opt[1]), 1e-15);
+        const double *a = ur_values(ps[0]), *b = ur_values(ps[1]);
+        for (size_t i = 0; i < 150; i++)
+            CHECK_NEAR(a[i], b[i], 1e-15);
+        for (int dense = 0; dense < 2; dense++)
+            ur_optim_free(opt[dense]);
+        ur_graph_free(g);
+        for (int dense = 0; dense < 2; dense++)
+            ur_params_free(ps[dense]);
+    }
+}
+
+TEST_MAIN(T(rows_of_an_embedding), T(groups_and_frozen_parameters), T(the_stores_are_all_there_is_to_resume))

@@ -190,7 +190,7 @@ void kit_progress_show(kit_progress *p, const char *name, double value);
 
 void kit_progress_update(kit_progress *p); /* after every step: cheap, draws when it is time to */
 void kit_progress_epoch(kit_progress *p);  /* at an epoch's end: draws in any case */
-void kit_progress_pause(kit_progress *p, double seconds); /* went by that the rate is not to count */
+void kit_progress_pause(kit_progress *p, double seconds); /* that the rate is not to count */
 void kit_progress_finish(kit_progress *p); /* draws the end and the time taken; ends the line */
 
 /* Call it before printing anything else: wipes a progress line that stands unfinished on the

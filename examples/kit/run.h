@@ -47,7 +47,7 @@ extern struct kit_settings {
               "updates to make, in the place of epochs"), \
     KIT_SAVED(KIT_FIXED, "optim", &kit_settings.optim, \
               "sgd|momentum|nesterov|adagrad|adadelta|rmsprop|adam|adamw", "NAME", "optimiser"), \
-    KIT_SAVED(KIT_KEPT, "lr", &kit_settings.lr, "(0,inf)", "X", "learning rate"), \
+    KIT_SAVED(KIT_KEPT, "lr", &kit_settings.lr, "(0,1e30]", "X", "learning rate"), \
     KIT_SAVED(KIT_KEPT, "clip", &kit_settings.clip, "[0,inf)", "X", \
               "norm to which gradients are clipped; 0: as they are"), \
     KIT_SAVED(KIT_FIXED, "seed", &kit_settings.seed, NULL, "N", "seed of all random numbers"), \
