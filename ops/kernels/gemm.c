@@ -164,17 +164,18 @@ static ptrdiff_t packed_pieces(const job *j, ptrdiff_t count, ptrdiff_t total)
     return made;
 }
 
-/* Rows i0 to i0 + m of one panel (or of several, where tiles are wide) of C. The pieces' A begins
- * at row i0. A tile beyond C's edge goes through a buffer. */
+/* Rows i0 to i0 + m of one panel (or of several, where tiles are wide) of C. A tile beyond C's edge
+ * goes through a buffer. */
 static void panel_tiles(const job *j, const piece *p, const piece *end, ptrdiff_t i0, ptrdiff_t m,
                         ptrdiff_t column, int width, bool add)
 {
     const tiling t = tile_rows(m);
     const ptrdiff_t n = least(j->n - column, W << width);
-    ptrdiff_t row = 0;
+    ptrdiff_t row = j->pack_a ? 0 : i0; /* of the pieces' A */
+    T *next = j->c + i0 * j->ldc + column;
     for (ptrdiff_t i = 0; i < t.count; i++) {
         const ptrdiff_t height = tile_height(t, i);
-        T *c = j->c + (i0 + row) * j->ldc + column;
+        T *c = next;
         if (n == W << width) {
             tiles[height][width](p, end, row, column / NR, c, j->ldc, add);
         } else {
@@ -189,6 +190,7 @@ static void panel_tiles(const job *j, const piece *p, const piece *end, ptrdiff_
             }
         }
         row += height;
+        next += height * j->ldc;
     }
 }
 
@@ -209,11 +211,10 @@ static void run(const job *j)
     bool add = j->add;
     while ((count = cut_block(j, &s, &k, &total)) > 0) {
         const piece *p = j->pieces, *end = p + count;
-        ptrdiff_t rows = j->m;
+        const ptrdiff_t rows = chunk_rows(j->m);
         if (j->pack_a) {
             p = j->packed_pieces;
             end = p + packed_pieces(j, count, total);
-            rows = chunk_rows(j->m);
         }
         for (ptrdiff_t i = 0; i < j->m; i += rows) {
             const ptrdiff_t m = least(j->m - i, rows);
@@ -261,7 +262,7 @@ void KERNEL(gemm)(ptrdiff_t m, ptrdiff_t n, const ur__segment *s, ptrdiff_t n_se
         const bool packed = t->b_k == 0 && t->b_n == 0;
         all_packed = all_packed && packed;
         in_place_b = in_place_b && (packed || t->b_n == 1);
-        in_place_a = in_place_a && ((t->a_k == 1 && (m <= IN_PLACE_ROWS || n <= 2 * NR))
+        in_place_a = in_place_a && ((t->a_k == 1 && (m <= IN_PLACE_ROWS || n <= 1000 * NR))
                                     || (t->a_m == 1 && (m <= MR || n <= NR)));
     }
     if (m <= 0 || n <= 0)
@@ -281,7 +282,7 @@ void KERNEL(gemm)(ptrdiff_t m, ptrdiff_t n, const ur__segment *s, ptrdiff_t n_se
         .packed_b = (T *)(at + 2 * PIECES_BYTES + A_BYTES),
     };
     if (all_packed) {
-        const ptrdiff_t rows = j.pack_a ? chunk_rows(m) : m;
+        const ptrdiff_t rows = chunk_rows(m);
         for (ptrdiff_t i = 0; i < m; i += rows, j.c += rows * ldc, j.row += rows) {
             j.m = least(m - i, rows);
             run(&j);
