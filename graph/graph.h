@@ -327,21 +327,31 @@ UR_API bool ur_print_dot(ur_graph *g, FILE *to);
 
 /* --------------------------------------------------------------------------------------- saving */
 
-/* Writes stores to one safetensors file, with n pairs of metadata: key, value, key, value, ... It
- * is written aside, synced and renamed. False and an error on the first store when that fails. */
+/* Writes all parameters of the stores, which are sealed by it, to one safetensors file, with n pairs
+ * of metadata: key, value, key, value, ... The file is written beside the old one, synced and
+ * renamed, so that at any moment there is the old one or the new one. False, with an error on the
+ * first store, when a name occurs twice in the stores, a store has an error, a name, key or value
+ * is not UTF-8, a key occurs twice, the file cannot be written, or out of memory. */
 UR_API bool ur_save(const char *path, ur_params *const stores[], int n_stores,
                     const char *const metadata[], int n_pairs);
 
-/* What a load found besides: names are separated by spaces, cut at the end. */
+/* What a load found besides: names in order, separated by spaces; "..." stands for those that had
+ * no room. After a failure `loaded` is 0, and the others tell of what was seen up to it. */
 typedef struct ur_load_report {
     int loaded, missing, extra;
     char missing_names[200], extra_names[200];
 } ur_load_report;
-/* Reads parameters by name. Strict: all of the stores' and no others in the file. Not strict: what
- * is there, which `report` (may be NULL) tells. Nothing is changed when it fails. */
+/* Reads parameters by name, floats of any precision converted to that of the store. Strict: all of
+ * the stores' and no others in the file. Not strict: what is there, which `report` (may be NULL)
+ * tells. False, with an error on the first store, when a name occurs twice in the stores, a store
+ * has an error, the file is malformed or cannot be read, a tensor has another shape than its
+ * parameter or is no float, an F64 is too large for F32, or out of memory. No value of any store is
+ * changed then. */
 UR_API bool ur_load(const char *path, ur_params *const stores[], int n_stores, bool strict,
                     ur_load_report *report);
-/* A metadata value of a file, copied to out; false when there is none. `why` receives one line. */
+/* A metadata value of a file, copied to out[0 .. size). False when the file is malformed or cannot
+ * be read, has no such key, or the value with its end does not fit; then `out` stays as it is and
+ * `why` receives one line. */
 UR_API bool ur_load_metadata(const char *path, const char *key, char *out, size_t size, char *why,
                              size_t why_size);
 

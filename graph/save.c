@@ -1,15 +1,43 @@
-/* Stores in a file: one tensor a parameter, under the parameter's name, and metadata as strings.
+/* Saving and loading: parameters of several stores in one safetensors file (safetensors.h).
  *
- * A load reads everything to the side first and copies only when all of it was right, so that a
- * file with a fault changes nothing. */
+ * In a file names are all that there is, so they must tell the parameters of all stores apart. Both
+ * directions therefore work on one list of parameters sorted by name; the tensors of a file are
+ * sorted too, and one walk along both finds what belongs together, what is missing and what is
+ * extra. A load reads everything into memory of its own first: values change when nothing can fail
+ * any more. */
 #include "graph/internal.h"
 #include "graph/safetensors.h"
 
-enum { WHY = 500 };
+typedef struct item {
+    ur_params *ps;
+    const ur__param *p;
+    int store;                      /* number of ps, for texts */
+    const ur__st_tensor *tensor;    /* load: what it is read from; NULL where the file lacks it */
+    char *fresh;                    /* load: its new values */
+} item;
+_Static_assert(sizeof(item) <= sizeof(ur__st_tensor), "the largest that ur__st_sort takes");
 
-static size_t bytes_of(const ur_params *ps, const ur__param *p)
+typedef struct job {
+    const char *op, *verb, *path;
+    ur_params *const *stores;
+    int n_stores;
+    item *item;                     /* sorted by name */
+    size_t n;
+    char why[560];
+} job;
+
+#define FAIL(j, ...) (ur__st_fail((j)->why, sizeof (j)->why, (j)->verb, (j)->path, __VA_ARGS__), \
+                      fail(j))
+
+/* The error that j->why tells. */
+static bool fail(const job *j)
 {
-    return p->count * ur__type_size((int)ps->type);
+    return ur__fail(&j->stores[0]->owner, "%s: %s", j->op, j->why);
+}
+
+static bool out_of_memory(const job *j)
+{
+    return ur__out_of_memory(&j->stores[0]->owner);
 }
 
 static ur__st_dtype dtype_of(const ur_params *ps)
@@ -17,191 +45,276 @@ static ur__st_dtype dtype_of(const ur_params *ps)
     return ps->type == UR_F64 ? UR__ST_F64 : UR__ST_F32;
 }
 
-static size_t total(ur_params *const stores[], int n)
+/* ------------------------------------------------------------------------------------- the list */
+
+static int by_name(const void *a, const void *b)
 {
-    size_t count = 0;
-    for (int i = 0; i < n; i++)
-        count += stores[i]->n;
-    return count;
+    const item *x = a, *y = b;
+    int order = strcmp(x->p->name, y->p->name);
+    return order ? order : x->store - y->store;
 }
 
-/* Stores that can be saved or loaded: without errors, sealed. */
-static bool usable(const char *what, ur_params *const stores[], int n)
+static bool stores_are_sound(job *j)
 {
-    if (n < 1 || !stores || !stores[0])
-        return false;
-    for (int i = 0; i < n; i++) {
-        if (!stores[i])
-            return ur__fail(&stores[0]->owner, "%s: store %d is NULL", what, i);
-        if (stores[i]->owner.failed || !ur__seal(stores[i]))
-            return i == 0 ? false : ur__fail(&stores[0]->owner, "%s: store %d has failed: %s",
-                                             what, i, stores[i]->owner.error);
+    if (!j->path)
+        return ur__fail(&j->stores[0]->owner, "%s: there is no path", j->op);
+    for (int i = 1; i < j->n_stores; i++) {
+        if (!j->stores[i])
+            return FAIL(j, "store %d is NULL", i);
+        if (j->stores[i]->owner.failed)
+            return FAIL(j, "store %d has failed: %s", i, j->stores[i]->owner.error);
     }
     return true;
+}
+
+/* Lists the parameters of all stores; false where two have one name. */
+static bool list_items(job *j)
+{
+    size_t n = 0;
+    for (int i = 0; i < j->n_stores; i++)
+        n += j->stores[i]->n;
+    if (!n)
+        return true;
+    j->item = ur__realloc(NULL, 0, n * sizeof *j->item);
+    if (!j->item)
+        return out_of_memory(j);
+    j->n = n;
+    n = 0;
+    for (int i = 0; i < j->n_stores; i++)
+        for (size_t k = 0; k < j->stores[i]->n; k++)
+            j->item[n++] = (item){ .ps = j->stores[i], .p = &j->stores[i]->param[k], .store = i };
+    ur__st_sort(j->item, n, sizeof *j->item, by_name);
+    for (size_t k = 1; k < n; k++) {
+        const item *a = &j->item[k - 1], *b = &j->item[k];
+        if (strcmp(a->p->name, b->p->name) == 0)
+            return FAIL(j, "stores %d and %d both have a parameter '%s', but in one file names "
+                        "are unique", a->store, b->store, ur__st_shown(a->p->name).text);
+    }
+    return true;
+}
+
+static bool begin(job *j)
+{
+    return j->n_stores > 0 && j->stores && j->stores[0] && !j->stores[0]->owner.failed &&
+           stores_are_sound(j) && list_items(j);
+}
+
+static void end(job *j)
+{
+    ur__realloc(j->item, j->n * sizeof *j->item, 0);
+}
+
+static bool seal_all(job *j)
+{
+    for (int i = 0; i < j->n_stores; i++)
+        if (!ur__seal(j->stores[i]))
+            return i ? FAIL(j, "store %d has failed: %s", i, j->stores[i]->owner.error) : false;
+    return true;
+}
+
+static char *values_of(const item *x)
+{
+    return x->ps->values.p + x->p->offset * ur__type_size((int)x->ps->type);
+}
+
+/* --------------------------------------------------------------------------------------- saving */
+
+static ur__st_out tensor_of(const item *x)
+{
+    ur__st_out t = { .name = x->p->name, .dtype = dtype_of(x->ps), .rank = x->p->shape.rank,
+                     .data = values_of(x) };
+    for (int i = 0; i < t.rank; i++)
+        t.dim[i] = (uint64_t)x->p->shape.dim[i];
+    return t;
+}
+
+static bool write_file(job *j, ur__st_out *tensors, ur__st_pair *pairs,
+                       const char *const metadata[], size_t n_pairs)
+{
+    for (size_t k = 0; k < j->n; k++)
+        tensors[k] = tensor_of(&j->item[k]);
+    for (size_t k = 0; k < n_pairs; k++) {
+        pairs[k] = (ur__st_pair){ metadata[2 * k], metadata[2 * k + 1] };
+        if (!pairs[k].key || !pairs[k].value)
+            return FAIL(j, "metadata pair %zu lacks its %s", k, pairs[k].key ? "value" : "key");
+    }
+    return ur__st_write(j->path, tensors, j->n, pairs, n_pairs, j->why, sizeof j->why) || fail(j);
 }
 
 bool ur_save(const char *path, ur_params *const stores[], int n_stores,
              const char *const metadata[], int n_pairs)
 {
-    if (!usable("save", stores, n_stores))
-        return false;
-    size_t n = total(stores, n_stores), k = 0, pairs = (size_t)(n_pairs > 0 ? n_pairs : 0);
-    size_t out_bytes = (n + 1) * sizeof(ur__st_out), pair_bytes = (pairs + 1) * sizeof(ur__st_pair);
-    ur__st_out *out = ur__realloc(NULL, 0, out_bytes);
-    ur__st_pair *pair = ur__realloc(NULL, 0, pair_bytes);
-    char why[WHY] = "";
-    bool ok = out && pair;
-    if (!ok)
-        ur__out_of_memory(&stores[0]->owner);
-    for (size_t i = 0; ok && i < pairs; i++)
-        pair[i] = (ur__st_pair){ metadata[2 * i], metadata[2 * i + 1] };
-    for (int i = 0; ok && i < n_stores; i++)
-        for (size_t j = 0; j < stores[i]->n; j++, k++) {
-            const ur__param *p = &stores[i]->param[j];
-            out[k] = (ur__st_out){ .name = p->name, .dtype = dtype_of(stores[i]),
-                                   .rank = p->shape.rank,
-                                   .data = stores[i]->values.p +
-                                           p->offset * ur__type_size((int)stores[i]->type) };
-            for (int d = 0; d < p->shape.rank; d++)
-                out[k].dim[d] = (uint64_t)p->shape.dim[d];
-        }
-    if (ok && !ur__st_write(path, out, n, pair, pairs, why, sizeof why))
-        ok = ur__fail(&stores[0]->owner, "%s", why);
-    ur__realloc(out, out_bytes, 0);
-    ur__realloc(pair, pair_bytes, 0);
+    job j = { .op = "save", .verb = "write", .path = path, .stores = stores,
+              .n_stores = n_stores };
+    size_t m = metadata && n_pairs > 0 ? (size_t)n_pairs : 0;
+    bool ok = begin(&j) && seal_all(&j);
+    if (ok) {       /* one more of each: no size is zero */
+        size_t tensor_bytes = (j.n + 1) * sizeof(ur__st_out);
+        size_t pair_bytes = (m + 1) * sizeof(ur__st_pair);
+        ur__st_out *tensors = ur__realloc(NULL, 0, tensor_bytes);
+        ur__st_pair *pairs = ur__realloc(NULL, 0, pair_bytes);
+        ok = tensors && pairs ? write_file(&j, tensors, pairs, metadata, m) : out_of_memory(&j);
+        if (tensors)
+            ur__realloc(tensors, tensor_bytes, 0);
+        if (pairs)
+            ur__realloc(pairs, pair_bytes, 0);
+    }
+    end(&j);
     return ok;
 }
 
-/* ----------------------------------------------------------------------------------------- loads */
+/* -------------------------------------------------------------------------------------- loading */
 
-static void note(char *list, size_t size, const char *name)
+/* Appends a name to a list, in which "..." stands for those that had no room. */
+static void add_name(char *list, size_t size, int before, const char *name)
 {
-    size_t used = strlen(list);
-    if (used + 1 < size)
-        snprintf(list + used, size - used, "%s%s", used ? " " : "", name);
+    size_t n = strlen(list), room = size - n;
+    if (n >= 3 && strcmp(list + n - 3, "...") == 0)
+        return;
+    bool fits = strlen(name) + 6 <= room;       /* a space, the name, room for " ..." */
+    snprintf(list + n, room, "%s%s", before ? " " : "", fits ? name : "...");
 }
 
-static bool shape_fits(const ur__param *p, const ur__st_tensor *t)
+static bool same_shape(const ur__st_tensor *t, const ur_shape *s)
 {
-    bool fits = p->shape.rank == t->rank;
-    for (int d = 0; fits && d < t->rank; d++)
-        fits = (uint64_t)p->shape.dim[d] == t->dim[d];
-    return fits;
+    bool same = t->rank == s->rank;
+    for (int i = 0; same && i < t->rank; i++)
+        same = t->dim[i] == (uint64_t)s->dim[i];
+    return same;
 }
 
-static bool refuse_shape(ur_params *first, const char *path, const ur__param *p,
-                         const ur__st_tensor *t)
+static bool wrong_shape(job *j, const item *x)
 {
-    char text[200] = "[";
-    size_t used = 1;
-    for (int d = 0; d < t->rank && used < sizeof text - 24; d++)
-        used += (size_t)snprintf(text + used, sizeof text - used, "%s%llu", d ? "," : "",
-                                 (unsigned long long)t->dim[d]);
-    snprintf(text + used, sizeof text - used, "]");
-    return ur__fail(&first->owner, "load: %s: %s is %s, but the store's is %s", path,
-                    ur__st_shown(p->name).text, text, ur__shape_text(p->shape));
+    char is[160] = "[";
+    size_t n = 1;
+    for (int i = 0; i < x->tensor->rank && n < sizeof is; i++)
+        n += (size_t)snprintf(is + n, sizeof is - n, "%s%llu", i ? "," : "",
+                              (unsigned long long)x->tensor->dim[i]);
+    return FAIL(j, "'%s' is %s] in the file but %s in the store", ur__st_shown(x->p->name).text, is,
+                ur__shape_text(x->p->shape));
 }
 
-/* Whether a file's tensor is a parameter of one of the stores. */
-static bool known(ur_params *const stores[], int n, const char *name)
+/* Walks along both lists, fills in the tensors and the report. */
+static bool match(job *j, const ur__st_file *f, ur_load_report *r)
 {
-    for (int i = 0; i < n; i++)
-        if (!ur_is_nil(ur_find(stores[i], name)))
-            return true;
-    return false;
-}
-
-/* What is missing and what is extra; the bytes of what can be read. */
-static bool compare(const ur__st_file *f, const char *path, ur_params *const stores[], int n,
-                    bool strict, ur_load_report *r, size_t *bytes)
-{
-    for (int i = 0; i < n; i++)
-        for (size_t j = 0; j < stores[i]->n; j++) {
-            const ur__param *p = &stores[i]->param[j];
-            const ur__st_tensor *t = ur__st_find(f, p->name);
-            if (!t) {
-                r->missing++;
-                note(r->missing_names, sizeof r->missing_names, p->name);
-            } else if (!shape_fits(p, t)) {
-                return refuse_shape(stores[0], path, p, t);
-            } else {
-                r->loaded++;
-                *bytes += (bytes_of(stores[i], p) + 7) / 8 * 8;
-            }
+    size_t k = 0, t = 0;
+    while (k < j->n || t < f->n) {
+        item *x = k < j->n ? &j->item[k] : NULL;
+        const ur__st_tensor *tensor = t < f->n ? &f->tensors[t] : NULL;
+        int order = !x ? 1 : !tensor ? -1 : strcmp(x->p->name, tensor->name);
+        k += order <= 0, t += order >= 0;
+        if (order < 0) {
+            add_name(r->missing_names, sizeof r->missing_names, r->missing++, x->p->name);
+        } else if (order > 0) {
+            add_name(r->extra_names, sizeof r->extra_names, r->extra++, tensor->name);
+        } else {
+            x->tensor = tensor;
+            r->loaded++;
+            if (!same_shape(tensor, &x->p->shape))
+                return wrong_shape(j, x);
         }
-    for (size_t k = 0; k < f->n; k++)
-        if (!known(stores, n, f->tensors[k].name)) {
-            r->extra++;
-            note(r->extra_names, sizeof r->extra_names, f->tensors[k].name);
-        }
-    if (!strict || (!r->missing && !r->extra))
-        return true;
-    return ur__fail(&stores[0]->owner, "load: %s: %d parameters are missing%s%.120s and %d tensors "
-                    "are extra%s%.120s", path, r->missing, r->missing ? ": " : "",
-                    r->missing_names, r->extra, r->extra ? ": " : "", r->extra_names);
-}
-
-/* Reads all to the side (copy false), or copies from there. */
-static bool transfer(const ur__st_file *f, ur_params *const stores[], int n, char *side, bool copy)
-{
-    char why[WHY] = "";
-    for (int i = 0; i < n; i++)
-        for (size_t j = 0; j < stores[i]->n; j++) {
-            const ur__param *p = &stores[i]->param[j];
-            const ur__st_tensor *t = ur__st_find(f, p->name);
-            if (!t)
-                continue;
-            if (copy)
-                memcpy(stores[i]->values.p + p->offset * ur__type_size((int)stores[i]->type), side,
-                       bytes_of(stores[i], p));
-            else if (!ur__st_read(f, t, dtype_of(stores[i]), side, p->count, why, sizeof why))
-                return ur__fail(&stores[0]->owner, "%s", why);
-            side += (bytes_of(stores[i], p) + 7) / 8 * 8;
-        }
+    }
     return true;
+}
+
+/* A strict load wants the file to hold what the stores hold. */
+static bool complete(job *j, const ur_load_report *r)
+{
+    if (!r->missing && !r->extra)
+        return true;
+    if (!r->extra)
+        return FAIL(j, "it lacks %d of %zu parameters: %s", r->missing, j->n, r->missing_names);
+    if (!r->missing)
+        return FAIL(j, "tensors that are no parameters: %d, %s", r->extra, r->extra_names);
+    return FAIL(j, "it lacks %d of %zu parameters: %s; tensors that are no parameters: %d, %s",
+                r->missing, j->n, r->missing_names, r->extra, r->extra_names);
+}
+
+/* Bytes of a parameter's new values: whole doubles, so that each begins aligned. */
+static size_t fresh_bytes(const item *x)
+{
+    return x->tensor ? (x->p->count * ur__type_size((int)x->ps->type) + 7) / 8 * 8 : 0;
+}
+
+static bool read_all(job *j, const ur__st_file *f, char *fresh)
+{
+    for (size_t k = 0; k < j->n; k++) {
+        item *x = &j->item[k];
+        x->fresh = fresh;
+        fresh += fresh_bytes(x);
+        if (x->tensor && !ur__st_read(f, x->tensor, dtype_of(x->ps), x->fresh, x->p->count, j->why,
+                                      sizeof j->why))
+            return fail(j);
+    }
+    return true;
+}
+
+/* From here on nothing fails. */
+static void commit(const job *j)
+{
+    for (size_t k = 0; k < j->n; k++) {
+        const item *x = &j->item[k];
+        if (x->tensor)
+            memcpy(values_of(x), x->fresh, x->p->count * ur__type_size((int)x->ps->type));
+    }
+    for (int i = 0; i < j->n_stores; i++)
+        ur_params_changed(j->stores[i]);
+}
+
+static bool load(job *j, bool strict, ur_load_report *r)
+{
+    ur__st_file f;
+    if (!ur__st_open(&f, j->path, j->why, sizeof j->why))
+        return fail(j);
+    bool ok = match(j, &f, r) && (!strict || complete(j, r));
+    if (ok) {
+        size_t bytes = 8;
+        for (size_t k = 0; k < j->n; k++)
+            bytes += fresh_bytes(&j->item[k]);
+        char *fresh = ur__realloc(NULL, 0, bytes);
+        ok = fresh ? read_all(j, &f, fresh) && seal_all(j) : out_of_memory(j);
+        if (ok)
+            commit(j);
+        if (fresh)
+            ur__realloc(fresh, bytes, 0);
+    }
+    ur__st_close(&f);
+    return ok;
 }
 
 bool ur_load(const char *path, ur_params *const stores[], int n_stores, bool strict,
              ur_load_report *report)
 {
-    ur_load_report none, *r = report ? report : &none;
-    memset(r, 0, sizeof *r);
-    if (!usable("load", stores, n_stores))
-        return false;
-    ur__st_file f = { 0 };
-    char why[WHY] = "";
-    if (!ur__st_open(&f, path, why, sizeof why))
-        return ur__fail(&stores[0]->owner, "%s", why);
-    size_t bytes = 8;
-    char *side = NULL;
-    bool ok = compare(&f, path, stores, n_stores, strict, r, &bytes);
-    if (ok && !(side = ur__realloc(NULL, 0, bytes)))
-        ok = ur__out_of_memory(&stores[0]->owner);
-    ok = ok && transfer(&f, stores, n_stores, side, false);
-    if (ok) {
-        transfer(&f, stores, n_stores, side, true);
-        for (int i = 0; i < n_stores; i++)
-            ur_params_changed(stores[i]);
-    }
-    if (side)
-        ur__realloc(side, bytes, 0);
-    ur__st_close(&f);
+    ur_load_report r = { 0 };
+    job j = { .op = "load", .verb = "read", .path = path, .stores = stores, .n_stores = n_stores };
+    bool ok = begin(&j) && load(&j, strict, &r);
+    end(&j);
+    if (!ok)
+        r.loaded = 0;
+    if (report)
+        *report = r;
     return ok;
 }
 
 bool ur_load_metadata(const char *path, const char *key, char *out, size_t size, char *why,
                       size_t why_size)
 {
-    ur__st_file f = { 0 };
+    ur__st_file f;
+    if (!path || !key)
+        return ur__st_fail(why, why_size, "read", path ? path : "", "there is no %s",
+                           path ? "key" : "path");
     if (!ur__st_open(&f, path, why, why_size))
         return false;
     const char *value = ur__st_meta(&f, key);
-    bool ok = value && strlen(value) < size;
+    size_t length = value ? strlen(value) : 0;
+    bool ok = value && length < size;
     if (ok)
-        memcpy(out, value, strlen(value) + 1);
+        memcpy(out, value, length + 1);
+    else if (!value)
+        ur__st_fail(why, why_size, "read", path, "it has no metadata '%s'", ur__st_shown(key).text);
     else
-        snprintf(why, why_size, "%s: %s metadata \"%s\"%s", path, value ? "the" : "there is no",
-                 key, value ? " is too long" : "");
+        ur__st_fail(why, why_size, "read", path, "metadata '%s' has %zu bytes, but there is room "
+                    "for %zu", ur__st_shown(key).text, length, size ? size - 1 : 0);
     ur__st_close(&f);
     return ok;
 }

@@ -77,10 +77,23 @@ static bool has_value(const kit_option *o, const char *text)
     return same;
 }
 
+/* Text that an option points to as long as the program runs, as the command line's does. */
+static const char *lasting(const char *text)
+{
+    static struct kept { struct kept *next; char text[]; } *all;
+    struct kept *k = malloc(sizeof *k + strlen(text) + 1);
+    if (!k)
+        kit_die("out of memory");
+    strcpy(k->text, text);
+    k->next = all;
+    all = k;
+    return k->text;
+}
+
 void kit_restore(const kit_option *o, const char *text, const char *path)
 {
     if (!o->given)
-        kit_option_set(o, o->kind == KIT_TEXT ? copied(text) : text, path);
+        kit_option_set(o, o->kind == KIT_TEXT ? lasting(text) : text, path);
     else if (o->keeping >= KIT_FIXED && !has_value(o, text))
         kit_die("--%s cannot change: '%s' was trained with --%s %s", o->name, path, o->name, text);
 }

@@ -262,7 +262,7 @@ void KERNEL(gemm)(ptrdiff_t m, ptrdiff_t n, const ur__segment *s, ptrdiff_t n_se
         const bool packed = t->b_k == 0 && t->b_n == 0;
         all_packed = all_packed && packed;
         in_place_b = in_place_b && (packed || t->b_n == 1);
-        in_place_a = in_place_a && ((t->a_k == 1 && (m <= IN_PLACE_ROWS || n <= 1000 * NR))
+        in_place_a = in_place_a && ((t->a_k == 1 && (m <= IN_PLACE_ROWS || n <= 2 * NR))
                                     || (t->a_m == 1 && (m <= MR || n <= NR)));
     }
     if (m <= 0 || n <= 0)
