@@ -146,6 +146,16 @@ typedef struct ur__kept {
 
 typedef struct ur__plan ur__plan;
 
+/* What a shape rule said of operands of these shapes: it is asked once. */
+enum { UR__INFERRED = 256, UR__INFER_WORDS = 3 };
+typedef struct ur__inferred {
+    const ur_op *op;
+    uint64_t operand[UR__INFER_WORDS];  /* shape and type */
+    int64_t attr[UR__INFER_WORDS];
+    uint32_t out;
+    uint8_t n_in, n_attr, type;
+} ur__inferred;
+
 /* The packed panels of a parameter as a right operand. */
 typedef struct ur__panel {
     uint32_t slot, param;
@@ -173,6 +183,8 @@ struct ur_graph {
     ur__shape *shape;           /* interned shapes */
     uint32_t *shape_index;      /* open addressing, 0 empty, else 1 + shape */
     size_t n_shapes, shape_cap, shape_index_cap;
+
+    ur__inferred inferred[UR__INFERRED];
 
     ur__scope *scopes;
     size_t n_scopes, scope_cap;
@@ -222,6 +234,20 @@ static inline size_t ur__type_size(int type) { return type == UR_F64 ? 8 : 4; }
 /* Appends a node without asking its op for a shape. */
 ur_node ur__append(ur_graph *g, ur_at at, const ur_op *op, const uint32_t in[], size_t n_in,
                    const int64_t attr[], size_t n_attr, const ur_shape *s, int type, int flags);
+
+/* The same with an interned shape. */
+ur_node ur__append_shaped(ur_graph *g, ur_at at, const ur_op *op, const uint32_t in[], size_t n_in,
+                          const int64_t attr[], size_t n_attr, uint32_t shape, int type, int flags);
+/* A parameter's leaf on g's tape; one for each tape. */
+ur_node ur__import(ur_graph *g, ur_at at, ur_node W);
+
+/* One step of a structural hash: cheap, since it runs for every word of every node; a hit is
+ * confirmed by comparison. */
+static inline uint64_t ur__fold(uint64_t h, uint64_t word)
+{
+    h = (h ^ word) * 0x9E3779B97F4A7C15u;
+    return h ^ h >> 32;
+}
 
 /* Node of the tape that records go to, from its id. */
 static inline ur_node ur__node_of(ur_graph *g, uint32_t id)

@@ -1,0 +1,264 @@
+/* Recording: from an operation and its operands to a node on the tape.
+ *
+ * It is the only thing that a training loop repeats for every node of every step. In the common case
+ * it looks up what the shape rule said of such operands before, appends to arrays and folds a hash,
+ * and does nothing else. */
+#include "graph/internal.h"
+
+typedef struct recording {
+    ur_graph *g;
+    ur_at at;
+    const ur_op *op;
+    const ur_node *in;
+} recording;
+
+/* The graph of the operands: the first that one belongs to. */
+static ur_graph *graph_of_operands(const ur_node in[], int n)
+{
+    for (int i = 0; i < n; i++)
+        if (in[i].owner && ((ur__owner *)in[i].owner)->what == UR__GRAPH)
+            return in[i].owner;
+    return NULL;
+}
+
+bool ur_refuse(ur_shaping *s, const char *format, ...)
+{
+    recording *r = s->self;
+    char expanded[400], text[500];
+    size_t n = 0;
+    for (const char *f = format; *f && n + 1 < sizeof expanded; f++) {
+        if (*f == '%' && f[1] >= '0' && f[1] <= '9') {
+            const char *called = ur__called(r->in[f[1] - '0'], r->at, f[1] - '0');
+            for (; *called && n + 2 < sizeof expanded; called++) {
+                if (*called == '%')
+                    expanded[n++] = '%';
+                expanded[n++] = *called;
+            }
+            f++;
+        } else {
+            expanded[n++] = *f;
+        }
+    }
+    expanded[n] = 0;
+    va_list args;
+    va_start(args, format);
+#if defined(__GNUC__)
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wformat-nonliteral"
+#endif
+    vsnprintf(text, sizeof text, expanded, args);
+#if defined(__GNUC__)
+#pragma GCC diagnostic pop
+#endif
+    va_end(args);
+    return ur__fail_at(r->g, r->at, r->op->name, "%s", text);
+}
+
+/* Operands of one graph, parameters imported, none nil or stale. */
+static bool check_operands(recording *r, const ur_node in[], int n, uint32_t id[], int *flags)
+{
+    ur_graph *g = r->g;
+    for (int i = 0; i < n; i++) {
+        ur_node x = in[i];
+        if (!ur__live(x)) {
+            char name[64];
+            ur__argument(r->at, i, name, sizeof name);
+            return ur__fail_at(g, r->at, r->op->name, "operand %d%s%s %s", i + 1,
+                               name[0] ? ", " : "", name,
+                               !x.owner || !x.generation
+                                   ? "is nil"
+                                   : "is of a tape that was cleared since");
+        }
+        if (x.owner != g) {
+            if (((ur__owner *)x.owner)->what == UR__GRAPH)
+                return ur__fail_at(g, r->at, r->op->name,
+                                   "operands of two graphs: %p and %p", (void *)g, x.owner);
+            x = ur__import(g, r->at, x);
+            if (!ur__live(x))
+                return false;
+        }
+        id[i] = x.id;
+        *flags |= ur__at(g, x.id)->flags & UR__GROWS;
+    }
+    return true;
+}
+
+/* Elementwise: sizes equal, or 1, or a missing leading axis. */
+static bool broadcast_shape(ur_shaping *s)
+{
+    s->out = s->in[0];
+    for (int k = 0; k < s->n_in; k++) {
+        const ur_shape *b = &s->in[k];
+        if (s->type_in[k] == UR_I32)
+            return ur_refuse(s, k == 0 ? "%0, but elementwise operations take numbers of the "
+                                         "graph's precision: cast it"
+                             : k == 1 ? "%1, but elementwise operations take numbers of the "
+                                        "graph's precision: cast it"
+                                      : "%2, but elementwise operations take numbers of the "
+                                        "graph's precision: cast it");
+        if (b->rank > s->out.rank) {
+            int shift = b->rank - s->out.rank;
+            memmove(s->out.dim + shift, s->out.dim, sizeof(int) * (size_t)s->out.rank);
+            for (int i = 0; i < shift; i++)
+                s->out.dim[i] = 1;
+            s->out.rank = b->rank;
+        }
+        for (int i = 0; i < b->rank; i++) {
+            int *o = &s->out.dim[s->out.rank - b->rank + i];
+            if (*o == 1)
+                *o = b->dim[i];
+            else if (b->dim[i] != 1 && b->dim[i] != *o)
+                return ur_refuse(s, s->n_in > 2 ? "%0, %1 and %2: sizes %d and %d of axis %d from "
+                                                  "the end differ"
+                                                : "%0 but %1: sizes %d and %d of axis %d from the "
+                                                  "end differ", *o, b->dim[i], b->rank - i);
+        }
+    }
+    return true;
+}
+
+enum { FEW = 16 };
+
+/* The general path: the op's shape rule. */
+static bool infer(recording *r, const uint32_t id[], int n_in, const int64_t attr[], int n_attr,
+                  ur_shape *out, int *type)
+{
+    ur_graph *g = r->g;
+    ur_shape few_shapes[FEW], *shape = few_shapes;
+    ur_type few_types[FEW], *types = few_types;
+    if (n_in > FEW) {
+        shape = ur__realloc(NULL, 0, (size_t)n_in * sizeof *shape);
+        types = ur__realloc(NULL, 0, (size_t)n_in * sizeof *types);
+    }
+    bool ok = shape && types;
+    if (!ok)
+        ur__out_of_memory(&g->owner);
+    for (int i = 0; ok && i < n_in; i++) {
+        const ur__node *x = ur__at(g, id[i]);
+        shape[i] = g->shape[x->shape].s;
+        types[i] = (ur_type)x->type;
+    }
+    ur_shaping s = { .n_in = n_in, .in = shape, .type_in = types, .attr = attr, .n_attr = n_attr,
+                     .type = g->precision, .self = r };
+    ok = ok && (r->op->kind == UR_MAP && !r->op->shape ? broadcast_shape(&s) : r->op->shape(&s));
+    *out = s.out;
+    *type = (int)s.type;
+    if (n_in > FEW) {
+        ur__realloc(shape, (size_t)n_in * sizeof *shape, 0);
+        ur__realloc(types, (size_t)n_in * sizeof *types, 0);
+    }
+    bool moved = n_in > 0 && ur__at(g, id[0])->type == UR_I32;     /* a slice of ids holds ids */
+    return ok && (s.type != UR_I32 || moved || r->op->flags & (UR_FLAT | UR_INT_OUT) ||
+                  ur__fail_at(g, r->at, r->op->name, "an op with int32 results must be UR_INT_OUT"));
+}
+
+/* The entry of the table of inferred shapes for these operands; *hit when it holds them. */
+static ur__inferred *inferred(ur_graph *g, const ur_op *op, const uint32_t id[], int n_in,
+                              const int64_t attr[], int n_attr, bool *hit)
+{
+    ur__inferred key = { .op = op, .n_in = (uint8_t)n_in, .n_attr = (uint8_t)n_attr };
+    uint64_t h = (uint64_t)(uintptr_t)op;
+    if (n_in > UR__INFER_WORDS || n_attr > UR__INFER_WORDS)
+        return NULL;
+    for (int i = 0; i < n_in; i++) {
+        const ur__node *x = ur__at(g, id[i]);
+        key.operand[i] = (uint64_t)x->shape << 2 | x->type;
+        h = ur__fold(h, key.operand[i]);
+    }
+    for (int i = 0; i < n_attr; i++) {
+        key.attr[i] = attr[i];
+        h = ur__fold(h, (uint64_t)attr[i]);
+    }
+    ur__inferred *e = &g->inferred[h % UR__INFERRED];
+    *hit = e->op == op && e->n_in == n_in && e->n_attr == n_attr &&
+           memcmp(e->operand, key.operand, sizeof key.operand) == 0 &&
+           memcmp(e->attr, key.attr, sizeof key.attr) == 0;
+    if (!*hit) {
+        *e = key;
+        e->op = NULL;                   /* until the rule has answered */
+    }
+    return e;
+}
+
+/* The shape and type of the result: as inferred before, or by the op's rule. */
+static ur_node append_inferred(recording *r, const uint32_t id[], int n_in, const int64_t attr[],
+                               int n_attr, int flags)
+{
+    ur_graph *g = r->g;
+    bool hit = false;
+    ur__inferred *e = inferred(g, r->op, id, n_in, attr, n_attr, &hit);
+    if (hit)
+        return ur__append_shaped(g, r->at, r->op, id, (size_t)n_in, attr, (size_t)n_attr, e->out,
+                                 e->type, flags);
+    ur_shape out;
+    int type = (int)g->precision;
+    if (!infer(r, id, n_in, attr, n_attr, &out, &type))
+        return (ur_node){ g, 0, 0 };
+    ur_node y = ur__append(g, r->at, r->op, id, (size_t)n_in, attr, (size_t)n_attr, &out, type,
+                           flags);
+    if (e && ur__live(y)) {
+        e->op = r->op;
+        e->out = ur__at(g, y.id)->shape;
+        e->type = (uint8_t)type;
+    }
+    return y;
+}
+
+/* The shortest way: an elementwise op whose operands are live nodes of this tape, of one shape and of
+ * the graph's precision. UINT32_MAX for anything else. */
+static uint32_t common_shape(const ur_graph *g, const ur_node in[], int n_in, uint32_t id[],
+                             int *flags)
+{
+    uint32_t shape = UINT32_MAX;
+    int grows = 0;
+    for (int i = 0; i < n_in; i++) {
+        if (in[i].owner != g || in[i].generation != g->owner.generation ||
+            in[i].id >= g->into->n)
+            return UINT32_MAX;
+        const ur__node *x = ur__at(g, in[i].id);
+        if (x->type != g->precision || (i && x->shape != shape))
+            return UINT32_MAX;
+        shape = x->shape;
+        id[i] = in[i].id;
+        grows |= x->flags & UR__GROWS;
+    }
+    *flags = grows;
+    return shape;
+}
+
+ur_node ur_record(ur_at at, const ur_op *op, const ur_node in[], int n_in, const int64_t attr[],
+                  int n_attr)
+{
+    ur_graph *g = graph_of_operands(in, n_in);
+    ur_node nil = { g, 0, 0 };
+    if (!g && n_in > 0 && ur__live(in[0]) && ((ur__owner *)in[0].owner)->what == UR__STORE)
+        ur__fail(in[0].owner, "%s%s: operands are parameters alone: bring one to a graph by ur_use",
+                 ur__place(at), op->name);
+    if (!g || g->owner.failed)
+        return nil;
+    recording r = { g, at, op, in };
+    uint32_t few[FEW], *id = few;
+    int flags = 0;
+    if (n_in > FEW && !(id = ur__realloc(NULL, 0, (size_t)n_in * sizeof *id))) {
+        ur__out_of_memory(&g->owner);
+        return nil;
+    }
+    ur_node y = nil;
+    uint32_t shape;
+    if (n_in == op->n_in && op->rule && op->kind == UR_MAP && !op->shape &&
+        (shape = common_shape(g, in, n_in, id, &flags)) != UINT32_MAX)
+        return ur__append_shaped(g, at, op, id, (size_t)n_in, attr, (size_t)n_attr, shape,
+                                 (int)g->precision, flags);
+    if (op->n_in >= 0 && op->n_in != n_in)
+        ur__fail_at(g, at, op->name, "takes %d operands, not %d", op->n_in, n_in);
+    else if (!op->rule && !(op->flags & (UR_FLAT | UR_INT_OUT)))
+        ur__fail_at(g, at, op->name, "the op has neither a gradient rule nor the mark UR_FLAT");
+    else if (op->rule && op->lo >= op->hi && !op->sample)
+        ur__fail_at(g, at, op->name, "the op has no samples for the gradient check");
+    else if (check_operands(&r, in, n_in, id, &flags))
+        y = append_inferred(&r, id, n_in, attr, n_attr,
+                            op->flags & (UR_FLAT | UR_INT_OUT) ? 0 : flags);
+    if (n_in > FEW)
+        ur__realloc(id, (size_t)n_in * sizeof *id, 0);
+    return y;
+}
