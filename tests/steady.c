@@ -1,0 +1,182 @@
+/* What a long run depends on: a steady state without allocations, memory that grows with the tape and
+ * no faster, a tape of two million nodes, and every allocation failing in turn. */
+#include <stdlib.h>
+#include "graph/internal.h"
+#include "test.h"
+#include "tests/counting.h"
+#include "unroll/unroll.h"
+
+#if defined(__SANITIZE_ADDRESS__)
+#define SANITIZED 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define SANITIZED 1
+#endif
+#endif
+
+/* A character model with carried state and its optimiser. */
+typedef struct model {
+    ur_params *ps, *states;
+    ur_embedding embed;
+    ur_cell *rnn;
+    ur_linear_layer out;
+    ur_optim *opt;
+    ur_graph *g;
+    int T, B, V;
+} model;
+
+/* Whatever could not be made stays NULL; false then. */
+static bool make(model *m, int T, int B, int H)
+{
+    *m = (model){ .T = T, .B = B, .V = 11 };
+    m->ps = ur_params_new(UR_F32, 1);
+    if (!m->ps)
+        return false;
+    m->embed = ur_embedding_new(m->ps, "embed", m->V, H);
+    m->rnn = ur_lstm(m->ps, "lstm", H, H);
+    m->out = ur_linear_new(m->ps, "out", H, m->V);
+    m->states = ur_cell_states(m->rnn, B);
+    m->opt = m->states ? ur_optim_new(m->ps, ur_adam(1e-2)) : NULL;
+    m->g = m->opt ? ur_graph_new(UR_F32, UR_TRAIN) : NULL;
+    if (m->g)
+        ur_clip_norm(m->opt, 5);
+    return m->g != NULL;
+}
+
+static void drop(model *m)
+{
+    ur_graph_free(m->g);
+    ur_optim_free(m->opt);
+    ur_params_free(m->states);
+    ur_params_free(m->ps);
+}
+
+static ur_node record(model *m, int step)
+{
+    static int32_t x[8 * 4096], y[8 * 4096];
+    for (int i = 0; i < m->T * m->B; i++) {
+        x[i] = (7 * i + step) % m->V;
+        y[i] = (7 * i + step + 3) % m->V;
+    }
+    ur_node s[2];
+    ur_clear(m->g);
+    ur_state_in(m->g, m->states, s);
+    ur_node h = ur_unroll(m->rnn, ur_embed(m->embed, ur_ints(m->g, x, m->T, m->B)), s);
+    ur_node loss = ur_cross_entropy(ur_linear(m->out, h), ur_ints(m->g, y, m->T, m->B));
+    ur_state_out(m->states, s);
+    return ur_backward(loss);
+}
+
+static bool train(model *m, int step, double *loss)
+{
+    ur_node node = record(m, step);
+    if (!ur_run(m->g) || !ur_step(m->opt))
+        return false;
+    *loss = ur_value(node);
+    return true;
+}
+
+TEST(steady_state_allocates_nothing)
+{
+    model m;
+    double loss = 0;
+    counting_begin(0);
+    REQUIRE(make(&m, 16, 4, 12));
+    for (int i = 0; i < 3; i++)
+        REQUIRE(train(&m, i, &loss));
+    long before = counting.calls;
+    for (int i = 3; i < 40; i++)
+        REQUIRE(train(&m, i, &loss));
+    CHECK_INT(counting.calls - before, 0);
+    CHECK_INT(ur_stats(m.g).plans_made, 1);
+    CHECK(loss < 1.5);                  /* it learns: ln 11 = 2.4 at first */
+    drop(&m);
+    counting_end();
+    CHECK_INT(counting.blocks, 0);
+    CHECK_INT(counting.wrong, 0);
+}
+
+/* One call after the other is refused: an ordinary error, nothing lost, no parameter changed. */
+TEST(every_allocation_can_fail)
+{
+    long n = 1, ended = 0;
+    for (; !ended && n < 5000; n++) {
+        model m;
+        double loss = 0;
+        counting_begin(n);
+        bool made = make(&m, 3, 2, 4), ok = made && train(&m, 0, &loss);
+        ended = counting.failed == 0;
+        CHECK(ok || !ended);            /* a refusal may be made good by asking for less */
+        if (made && !ok) {
+            const char *e = ur_error(m.g) ? ur_error(m.g) : ur_error(m.ps);
+            e = e ? e : ur_error(m.states);
+            REQUIRE(e != NULL);
+            CHECK_HAS(e, "out of memory");
+            /* after a reset the same program goes on */
+            ur_error_reset(m.g);
+            ur_error_reset(m.ps);
+            ur_error_reset(m.states);
+            if (ur_params_count(m.ps) == 11 && ur_params_count(m.states) == 2)
+                CHECK(train(&m, 0, &loss));
+        }
+        drop(&m);
+        counting_end();
+        if (!CHECK_INT(counting.blocks, 0) || !CHECK_INT(counting.wrong, 0))
+            break;
+    }
+    CHECK(ended && n > 50);
+}
+
+/* h' = tanh(w h), a million times: the value and dL/dw against plain loops. */
+TEST(two_million_nodes)
+{
+#ifdef SANITIZED
+    enum { T = 100000 };
+#else
+    enum { T = 1000000 };
+#endif
+    ur_params *ps = ur_params_new(UR_F64, 1);
+    ur_node w = ur_param(ps, "w", ur_constant(1.5), 1);
+    ur_graph *g = ur_graph_new(UR_F64, UR_TRAIN);
+    ur_node h = ur_input(g, ((double[]){ 0.3 }), 1);
+    for (int t = 0; t < T; t++)
+        h = ur_tanh(ur_mul(w, h));
+    ur_node loss = ur_sum(h);
+    ur_backward(loss);
+    REQUIRE(ur_run(g));
+    CHECK(ur_stats(g).nodes >= 2 * (size_t)T);
+    double *value = malloc((T + 1) * sizeof *value), grad = 0, a = 1;
+    REQUIRE(value != NULL);
+    value[0] = 0.3;
+    for (int t = 0; t < T; t++)
+        value[t + 1] = tanh(1.5 * value[t]);
+    for (int t = T; t-- > 0;) {
+        a *= 1 - value[t + 1] * value[t + 1];
+        grad += a * value[t];
+        a *= 1.5;
+    }
+    CHECK_NEAR(ur_value(loss), value[T], 1e-14);
+    CHECK_NEAR(*(double *)ur_param_gradient(w), grad, 1e-12);
+    free(value);
+    ur_graph_free(g);
+    ur_params_free(ps);
+}
+
+/* Memory a token does not grow with the length of the sequence. */
+TEST(memory_is_linear)
+{
+    double bytes[2];
+    for (int k = 0; k < 2; k++) {
+        model m;
+        double loss;
+        REQUIRE(make(&m, k ? 4096 : 64, 8, 64));
+        REQUIRE(train(&m, 0, &loss));
+        bytes[k] = (double)ur_stats(m.g).arena_bytes / (m.T * m.B);
+        drop(&m);
+    }
+    printf("  arena: %.0f bytes a token at T=64, %.0f at T=4096\n", bytes[0], bytes[1]);
+    CHECK(bytes[1] <= 1.2 * bytes[0]);
+}
+
+TEST_MAIN(T(steady_state_allocates_nothing), T(every_allocation_can_fail), T(two_million_nodes),
+          T(memory_is_linear))
