@@ -15,7 +15,7 @@
 
 /* ---- Options -------------------------------------------------------------------------------- */
 
-static const char *data, *cell = "lstm", *load, *prime = "";
+static const char *data, *cell = "lstm", *load, *prime;
 static int hidden = 256, layers = 1, embed = 256, batch = 64, steps = 64, top_k;
 static double dropout, temperature = 1, top_p = 1;
 static int64_t sample;
@@ -311,6 +311,7 @@ int main(int argc, char **argv)
         "charlm --load book.safetensors --sample 500 --prime 'Once ' --temperature 0.8\n"
         "charlm --data book.txt --cell all --hidden 128 --epochs 2",
         NULL, options, OPTIONS }, argc, argv);
+    prime = prime ? prime : "";
     kit_catch_interrupt();
     if (load)
         only_generate();

@@ -207,13 +207,20 @@ static void name_into(char *out, size_t size, ur_graph *g, uint32_t id, ur_at at
         out[0] = 0;
 }
 
+const char *ur__gone(ur_node x)
+{
+    return x.owner && x.generation ? "is of a tape that was cleared since" : "is nil";
+}
+
 const char *ur__called(ur_node x, ur_at at, int k)
 {
     char name[TEXT - 100] = "", shape[100];
     char *text = next_text();
     if (!ur__live(x)) {
         ur__argument(at, k, name, sizeof name);
-        snprintf(text, TEXT, "%s is nil", name[0] ? name : "an operand");
+        if (!name[0])
+            snprintf(name, sizeof name, "operand %d", k + 1);
+        snprintf(text, TEXT, "%s %s", name, ur__gone(x));
         return text;
     }
     if (((ur__owner *)x.owner)->what == UR__STORE) {

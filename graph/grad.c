@@ -27,7 +27,7 @@ ur_node ur_backward_at(ur_at at, ur_node loss)
     if (!g || g->owner.failed)
         return nil_of(g);
     if (!ur__live(loss))
-        return ur__fail_at(g, at, "backward", "the loss is nil or of a cleared tape"), nil_of(g);
+        return ur__fail_at(g, at, "backward", "%s", ur__called(loss, at, 0)), nil_of(g);
     if (ur_count(loss) != 1 || ur_type_of(loss) == UR_I32)
         return ur__fail_at(g, at, "backward", "%s, but a loss is one number: take its sum or mean",
                            ur__called(loss, at, 0)), nil_of(g);
@@ -51,9 +51,11 @@ static bool gather_operands(ur_graph *g, ur_at at, const char *what, const ur_no
                             uint32_t id[])
 {
     for (int i = 0; i < n; i++) {
+        if (!ur__live(from[i]))
+            return ur__fail_at(g, at, "grad", "%s %d %s", what, i, ur__gone(from[i]));
         ur_node x = ur_use_at(at, g, from[i]);
         if (!ur__live(x))
-            return ur__fail_at(g, at, "grad", "%s %d is nil or of a cleared tape", what, i);
+            return false;
         if (x.owner != g)
             return ur__fail_at(g, at, "grad", "%s %d belongs to another graph", what, i);
         id[i] = x.id;

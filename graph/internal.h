@@ -69,6 +69,8 @@ bool ur__out_of_memory(ur__owner *o);
 /* The text of "x is [2,7]": operand k as the program calls it and its shape, for messages. A ring of
  * buffers, valid for the next dozen calls on this thread. */
 const char *ur__called(ur_node x, ur_at at, int k);
+/* What is wrong with a node that is not live: "is nil", "is of a tape that was cleared since". */
+const char *ur__gone(ur_node x);
 const char *ur__shape_text(ur_shape s);
 /* "lstm, t=3" of a scope; empty for none. */
 const char *ur__scope_text(const ur_graph *g, uint32_t scope);

@@ -54,25 +54,44 @@ bool ur_refuse(ur_shaping *s, const char *format, ...)
     return ur__fail_at(r->g, r->at, r->op->name, "%s", text);
 }
 
+/* Without a graph there may be a store to tell the error to. */
+static void refuse_without_graph(ur_at at, const ur_op *op, const ur_node in[], int n)
+{
+    int dead = -1, param = -1;
+    for (int i = n; i-- > 0;)
+        *(ur__live(in[i]) ? &param : &dead) = i;
+    if (param < 0)
+        return;
+    if (dead >= 0)
+        ur__fail(in[param].owner, "%s%s: %s", ur__place(at), op->name,
+                 ur__called(in[dead], at, dead));
+    else
+        ur__fail(in[param].owner, "%s%s: operands are parameters alone: bring one to a graph by "
+                                  "ur_use", ur__place(at), op->name);
+}
+
+/* The graph of the recording is that of an operand before `other`. */
+static bool refuse_two_graphs(const recording *r, int other)
+{
+    int k = 0;
+    while (r->in[k].owner != r->g)
+        k++;
+    return ur__fail_at(r->g, r->at, r->op->name, "operands of two graphs: %s of one, %s of the "
+                       "other", ur__called(r->in[k], r->at, k),
+                       ur__called(r->in[other], r->at, other));
+}
+
 /* Operands of one graph, parameters imported, none nil or stale. */
 static bool check_operands(recording *r, const ur_node in[], int n, uint32_t id[], int *flags)
 {
     ur_graph *g = r->g;
     for (int i = 0; i < n; i++) {
         ur_node x = in[i];
-        if (!ur__live(x)) {
-            char name[64];
-            ur__argument(r->at, i, name, sizeof name);
-            return ur__fail_at(g, r->at, r->op->name, "operand %d%s%s %s", i + 1,
-                               name[0] ? ", " : "", name,
-                               !x.owner || !x.generation
-                                   ? "is nil"
-                                   : "is of a tape that was cleared since");
-        }
+        if (!ur__live(x))
+            return ur__fail_at(g, r->at, r->op->name, "%s", ur__called(x, r->at, i));
         if (x.owner != g) {
             if (((ur__owner *)x.owner)->what == UR__GRAPH)
-                return ur__fail_at(g, r->at, r->op->name,
-                                   "operands of two graphs: %p and %p", (void *)g, x.owner);
+                return refuse_two_graphs(r, i);
             x = ur__import(g, r->at, x);
             if (!ur__live(x))
                 return false;
@@ -90,12 +109,9 @@ static bool broadcast_shape(ur_shaping *s)
     for (int k = 0; k < s->n_in; k++) {
         const ur_shape *b = &s->in[k];
         if (s->type_in[k] == UR_I32)
-            return ur_refuse(s, k == 0 ? "%0, but elementwise operations take numbers of the "
-                                         "graph's precision: cast it"
-                             : k == 1 ? "%1, but elementwise operations take numbers of the "
-                                        "graph's precision: cast it"
-                                      : "%2, but elementwise operations take numbers of the "
-                                        "graph's precision: cast it");
+            return ur_refuse(s, k == 0 ? "%0, but numbers are needed: ur_cast makes them of int32"
+                             : k == 1 ? "%1, but numbers are needed: ur_cast makes them of int32"
+                                      : "%2, but numbers are needed: ur_cast makes them of int32");
         if (b->rank > s->out.rank) {
             int shift = b->rank - s->out.rank;
             memmove(s->out.dim + shift, s->out.dim, sizeof(int) * (size_t)s->out.rank);
@@ -231,9 +247,8 @@ ur_node ur_record(ur_at at, const ur_op *op, const ur_node in[], int n_in, const
 {
     ur_graph *g = graph_of_operands(in, n_in);
     ur_node nil = { g, 0, 0 };
-    if (!g && n_in > 0 && ur__live(in[0]) && ((ur__owner *)in[0].owner)->what == UR__STORE)
-        ur__fail(in[0].owner, "%s%s: operands are parameters alone: bring one to a graph by ur_use",
-                 ur__place(at), op->name);
+    if (!g)
+        refuse_without_graph(at, op, in, n_in);
     if (!g || g->owner.failed)
         return nil;
     recording r = { g, at, op, in };

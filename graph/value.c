@@ -42,10 +42,12 @@ static ur_node new_leaf(ur_at at, ur_graph *g, const char *what, const void *dat
         return ur__fail_at(g, at, what, "rank %d, but ranks go from 0 to %d", rank, UR_MAX_RANK),
                nil;
     size_t count = 1;
+    for (int i = 0; i < rank; i++)
+        s.dim[i] = dim[i];
     for (int i = 0; i < rank; i++) {
         if (dim[i] < 0)
-            return ur__fail_at(g, at, what, "size %d of axis %d is negative", dim[i], i), nil;
-        s.dim[i] = dim[i];
+            return ur__fail_at(g, at, what, "%s has the negative size %d", ur__shape_text(s),
+                               dim[i]), nil;
         if (dim[i] && count > (size_t)PTRDIFF_MAX / 16 / (size_t)dim[i])
             return ur__fail_at(g, at, what, "%s has more elements than memory can hold",
                                ur__shape_text(s)), nil;
@@ -122,9 +124,13 @@ static void *settable(ur_node leaf, const char *what)
     ur_graph *g = ur_graph_of(leaf);
     if (!g || g->owner.failed)
         return NULL;
-    if (!ur__live(leaf) || g->tape.node[leaf.id].op != &ur__op_input) {
-        ur__fail(&g->owner, "%s: the node is not a live leaf made by ur_input, ur_ints, ur_zeros "
-                 "or ur_scalar", what);
+    if (!ur__live(leaf)) {
+        ur__fail(&g->owner, "%s: the leaf %s", what, ur__gone(leaf));
+        return NULL;
+    }
+    if (g->tape.node[leaf.id].op != &ur__op_input) {
+        ur__fail(&g->owner, "%s: %s, but only leaves can be set, made by ur_input, ur_ints, "
+                 "ur_zeros or ur_scalar", what, ur__called(leaf, NULL, 0));
         return NULL;
     }
     g->changed = g->n_sections > 0;
@@ -146,13 +152,20 @@ bool ur_set_scalar(ur_node leaf, double value)
     if (!to)
         return false;
     if (ur_count(leaf) != 1)
-        return ur__fail(&ur_graph_of(leaf)->owner, "set_scalar: the leaf is %s",
-                        ur__shape_text(ur_shape_of(leaf)));
+        return ur__fail(&ur_graph_of(leaf)->owner, "set_scalar: %s, but a scalar is one number",
+                        ur__called(leaf, NULL, 0));
     store_scalar(to, ur_type_of(leaf), value);
     return true;
 }
 
 /* --------------------------------------------------------------------------------------- states */
+
+static bool other_precision(ur_graph *g, ur_at at, const char *what, const ur_params *ps)
+{
+    return ur__fail_at(g, at, what, "the states are %s but the graph is %s",
+                       ps->type == UR_F64 ? "UR_F64" : "UR_F32",
+                       g->precision == UR_F64 ? "UR_F64" : "UR_F32");
+}
 
 bool ur_state_in_at(ur_at at, ur_graph *g, ur_params *ps, ur_node s[])
 {
@@ -161,7 +174,7 @@ bool ur_state_in_at(ur_at at, ur_graph *g, ur_params *ps, ur_node s[])
     if (ps->owner.failed)
         return ur__fail_at(g, at, "state_in", "the store has failed: %s", ps->owner.error);
     if (ps->type != g->precision)
-        return ur__fail_at(g, at, "state_in", "the states are of another precision than the graph");
+        return other_precision(g, at, "state_in", ps);
     uint32_t slot = ur__slot_of(g, ps);
     if (slot == UINT32_MAX)
         return false;
@@ -180,18 +193,25 @@ bool ur_state_in_at(ur_at at, ur_graph *g, ur_params *ps, ur_node s[])
 
 bool ur_state_out_at(ur_at at, ur_params *ps, const ur_node s[])
 {
-    ur_graph *g = ps && ps->n ? ur_graph_of(s[0]) : NULL;
-    if (!g || g->owner.failed)
+    ur_graph *g = NULL;
+    for (size_t k = 0; ps && !g && k < ps->n; k++)
+        g = ur_graph_of(s[k]);
+    if (!g)
+        return ps && ur__fail(&ps->owner, "%sstate_out: none of the %zu values is on a graph",
+                              ur__place(at), ps->n);
+    if (g->owner.failed)
         return false;
     if (ps->type != g->precision)
-        return ur__fail_at(g, at, "state_out", "the states are of another precision than the graph");
+        return other_precision(g, at, "state_out", ps);
     uint32_t slot = ur__slot_of(g, ps);
     if (slot == UINT32_MAX)
         return false;
     for (size_t k = 0; k < ps->n; k++) {
         ur_shape got = ur_shape_of(s[k]), want = ps->param[k].shape;
         if (!ur__live(s[k]) || s[k].owner != g)
-            return ur__fail_at(g, at, "state_out", "state %zu is nil or of another graph", k);
+            return ur__fail_at(g, at, "state_out", "the new value of %s %s", ps->param[k].name,
+                               ur__live(s[k]) ? "is not on the graph of the others"
+                                              : ur__gone(s[k]));
         if (got.rank != want.rank || memcmp(got.dim, want.dim, sizeof(int) * (size_t)got.rank))
             return ur__fail_at(g, at, "state_out", "%s is %s but the new value is %s",
                                ps->param[k].name, ur__shape_text(want), ur__shape_text(got));
@@ -244,8 +264,7 @@ const void *ur_data(ur_node x)
     if (g->owner.failed)
         return NULL;
     if (!ur__live(x))
-        return ur__fail(&g->owner, "read: the node is nil or of a tape that was cleared since"),
-               NULL;
+        return ur__fail(&g->owner, "read: the node %s", ur__gone(x)), NULL;
     if (x.id >= g->done || !kept_value(g, x)) {
         ur_keep(x);
         if (!ur_run(g))
@@ -257,12 +276,11 @@ const void *ur_data(ur_node x)
 bool ur_read(ur_node x, void *out, size_t n)
 {
     const void *p = ur_data(x);
-    ur_graph *g = ur_graph_of(x);
     if (!p)
         return false;
     if (n != ur_count(x))
-        return g ? ur__fail(&g->owner, "read: %zu elements asked for, the node has %zu", n,
-                            ur_count(x)) : false;
+        return ur__fail(x.owner, "read: %s, but %zu elements are asked for",
+                        ur__called(x, NULL, 0), n);
     if (n)
         memcpy(out, p, n * ur__type_size((int)ur_type_of(x)));
     return true;
@@ -274,9 +292,7 @@ double ur_value(ur_node x)
     if (!p)
         return (double)NAN;
     if (ur_count(x) != 1) {
-        if (ur_graph_of(x))
-            ur__fail(&ur_graph_of(x)->owner, "value: the node is %s, not one number",
-                     ur__shape_text(ur_shape_of(x)));
+        ur__fail(x.owner, "value: %s, but a value is one number", ur__called(x, NULL, 0));
         return (double)NAN;
     }
     switch (ur_type_of(x)) {

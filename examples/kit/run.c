@@ -74,13 +74,14 @@ void kit_run_table(const char *what, const char *const names[], const kit_run *c
     printf(runs[0]->bits ? " %10s\n" : "\n", runs[0]->bits);
     for (size_t i = 0; i < n; i++) {
         const kit_run *r = runs[i];
-        char number[4][64];
-        kit_number(number[0], "%.0f", r->busy > 0 ? (double)(r->done * r->items) / r->busy : 0);
-        kit_number(number[1], "%.4f", r->train_loss);
-        kit_number(number[2], "%.4f", r->valid_loss);
-        printf("%-16s %11zu %9s %9s %11s", names[i], ur_params_elements(r->params), number[0],
-               number[1], number[2]);
-        printf(r->bits ? " %10s\n" : "\n", kit_number(number[3], "%.4f", r->valid_loss / log(2)));
+        const double value[] = { r->train_loss, r->valid_loss, r->valid_loss / log(2) };
+        char rate_text[64], loss[3][64] = { "-", "-", "-" };
+        kit_number(rate_text, "%.0f", r->busy > 0 ? (double)(r->done * r->items) / r->busy : 0);
+        for (int k = 0; k < 3 && r->done > 0; k++)
+            kit_number(loss[k], "%.4f", value[k]);
+        printf("%-16s %11zu %9s %9s %11s", names[i], ur_params_elements(r->params), rate_text,
+               loss[0], loss[1]);
+        printf(r->bits ? " %10s\n" : "\n", loss[2]);
     }
 }
 

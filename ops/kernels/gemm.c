@@ -4,11 +4,12 @@
  * Multiplication" (ACM TOMS 34, 2008), with the sum over many products inside, as in E. Georganas
  * et al., "High-Performance Deep Learning via a Single Building Block" (arXiv 1906.06440):
  *
- *     for blocks of KC along the segments' K laid end to end
- *         pieces: what each segment has in this block
- *         B of the block into panels of NR columns, unless it is packed or cheap to read in place
- *         for MC rows: A into tiles of at most MR rows, unless it can be read in place
- *             for panels, for tiles: C tile += A tile x panel        (tile.h)
+ *     for NC columns, where B is not packed
+ *         for blocks of KC along the segments' K laid end to end
+ *             pieces: what each segment has in this block
+ *             for MC rows: A into tiles of at most MR rows, unless it is read in place
+ *                 for panels of NR columns: B into the panel, unless it is packed or read in place
+ *                     for tiles: C tile += A tile x panel        (tile.h)
  *
  * Bits: an element of C is a chain of multiply-adds in the order of k within each block, and the
  * blocks' chains added in order. Blocks depend on the sizes of the segments only. Everything else
@@ -20,13 +21,12 @@
 #include "ops/kernels/set.h"
 
 enum {
-    KC = 256,
-    MC = 18 * MR,
-    IN_PLACE_ROWS = 64,
+    KC = 256,                           /* KC x NR of B stay in the first cache */
+    MC = 18 * MR,                       /* MC x KC of A stay in the second one */
     NC = 512 * 1024 / (KC * NR * sizeof(T)) * NR,
+    SHORT = 16,                         /* K of a piece that is hardly worth its own loop */
+    COLUMNS = 8, SLACK = 4,             /* see gather_a */
     PIECES_BYTES = (KC * sizeof(piece) + 63) / 64 * 64,
-    COLUMNS = 8,
-    SLACK = 4,                          /* see gather_a */
     A_BYTES = ((MC * (KC + SLACK) + W) * sizeof(T) + 63) / 64 * 64,
     B_BYTES = NC * KC * sizeof(T),
 };
@@ -113,16 +113,16 @@ static ptrdiff_t tile_height(tiling t, ptrdiff_t i)
     return t.height + (i < t.taller);
 }
 
-/* Rows of a chunk of packed A: even chunks, of whole tiles. */
+/* Rows are walked in even chunks of at most MC, which are whole tiles. */
 static ptrdiff_t chunk_rows(ptrdiff_t m)
 {
     const ptrdiff_t chunks = (m + MC - 1) / MC, rows = (m + chunks - 1) / chunks;
-    return least((rows + MR - 1) / MR * MR, MC);
+    return (rows + MR - 1) / MR * MR;
 }
 
 /* A of rows i0 to i0 + m copied into tiles. A tile of R rows has total + SLACK columns, which
- * leaves room for the whole vectors that packing stores. A by columns is read along its columns, a
- * stretch for each tile, because the stride from column to column is the cache's worst case. */
+ * leaves room for the whole vectors that packing stores. Columns of A are read a few at a time from
+ * end to end, because the stride from one to the next is the worst case of a cache. */
 static void gather_a(const job *j, ptrdiff_t i0, ptrdiff_t m, ptrdiff_t count, ptrdiff_t total)
 {
     const tiling t = tile_rows(m);
@@ -262,8 +262,10 @@ void KERNEL(gemm)(ptrdiff_t m, ptrdiff_t n, const ur__segment *s, ptrdiff_t n_se
         const bool packed = t->b_k == 0 && t->b_n == 0;
         all_packed = all_packed && packed;
         in_place_b = in_place_b && (packed || t->b_n == 1);
-        in_place_a = in_place_a && ((t->a_k == 1 && (m <= IN_PLACE_ROWS || n <= 2 * NR))
-                                    || (t->a_m == 1 && (m <= MR || n <= NR)));
+        /* Tiles may read rows where they are. Columns are worth a copy when it is read more than
+         * once, or makes one piece of many short ones. */
+        in_place_a = in_place_a && (t->a_k == 1 || (t->a_m == 1 && t->k >= SHORT
+                                                    && (m <= MR || n <= NR)));
     }
     if (m <= 0 || n <= 0)
         return;

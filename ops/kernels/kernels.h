@@ -50,7 +50,7 @@ typedef struct ur__kernel_set {
      * K is walked in blocks of about 256 across segments, so that thousands of thin segments (the
      * gradient of a weight over T steps) cost the same as one thick product. With no segment, or
      * all of inner size 0, C is zeroed or left. scratch: gemm_scratch bytes, 64-byte aligned.
-     * Products with packed B and m up to 64 read A in place when a_k is 1. */
+     * A is read in place when a_k is 1. */
     void (*gemm)(ptrdiff_t m, ptrdiff_t n, const ur__segment *s, ptrdiff_t n_segments,
                  bool accumulate, void *c, ptrdiff_t ldc, void *scratch);
     size_t gemm_scratch;                /* bytes, the same for every product */

@@ -26,7 +26,7 @@ typedef uint32_t T_uint;
     #define SMALLEST_NORMAL 0x1p-126f
     #define LN2_HIGH 0x1.62e4p-1f       /* 15 bits: times an exponent is exact */
     #define LN2_LOW 0x1.7f7d1cf79abcap-20f
-    #define EXP_HIGH 89.5f              /* beyond, the result is infinite or zero */
+    #define EXP_HIGH 89.5f              /* beyond, the result is infinite or 0 */
     #define EXP_LOW (-104.5f)
 #else
 typedef uint64_t T_uint;
@@ -57,10 +57,24 @@ INLINE V v_poly(V x, const T *c, int n)
 }
 #define POLY(x, c) v_poly(x, c, (int)(sizeof c / sizeof c[0]))
 
-/* Bits as the number BIAS + e in the exponent's field would have them: 2^e. */
+/* 2^e */
 INLINE V v_exp2_int(I e)
 {
     return v_of_bits((I)((U)(e + BIAS) << MANTISSA));
+}
+
+/* y 2^n rounded once, for the whole number n between twice the exponents of normal numbers, and
+ * n + ROUNDER given too: its low bits are n as an integer. */
+INLINE V v_scale(V y, V n, V shifted)
+{
+#if !defined UR_SCALAR && V_BYTES == 64
+    (void)shifted;
+    return (V)MM512(scalef)((MM512_TYPE)y, (MM512_TYPE)n);
+#else
+    const I e = v_bits(shifted) - v_bits(v_set(ROUNDER)), half = e >> 1;
+    (void)n;
+    return y * v_exp2_int(half) * v_exp2_int(e - half);
+#endif
 }
 
 /* e^r = 1 + r + r^2 P(r) for |r| <= ln(2) / 2 */
@@ -74,22 +88,18 @@ static const T exp_poly[] = {
 #endif
 };
 
-/* e^(x + low) for |low| much smaller than 1: x = n ln 2 + r, then 2^n e^r. The power of two is
- * applied in halves, so that n may lie outside the exponents of normal numbers. */
+/* e^(x + low) for |low| much smaller than 1: x = n ln 2 + r, then 2^n e^r. */
 INLINE V v_exp_sum(V x, V low)
 {
-    const V t = v_sel(x > EXP_HIGH, v_set(EXP_HIGH), v_sel(x < EXP_LOW, v_set(EXP_LOW), x));
-    const V shifted = t * (T)1.44269504088896341 + ROUNDER;
-    const V n = shifted - ROUNDER;
-    const I e = v_bits(shifted) - v_bits(v_set(ROUNDER)), half = e >> 1;
+    const V t = v_at_least(v_at_most(x, EXP_HIGH), EXP_LOW);
+    const V shifted = t * (T)1.44269504088896341 + ROUNDER, n = shifted - ROUNDER;
     const V r = ((t - n * LN2_HIGH) - n * LN2_LOW) + low;
-    const V y = 1 + (r + r * r * POLY(r, exp_poly));
-    return y * v_exp2_int(half) * v_exp2_int(e - half);
+    return v_scale(1 + (r + r * r * POLY(r, exp_poly)), n, shifted);
 }
 
 INLINE V v_exp(V x)
 {
-    return v_exp_sum(x, v_set(0));
+    return v_exp_sum(x, v_set((T)-0.0));    /* which compilers drop; + 0 they may not */
 }
 
 /* log(2^k (1 + f)) for sqrt(1/2) <= 1 + f <= sqrt(2), |k| <= 1100. */

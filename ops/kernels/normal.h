@@ -40,7 +40,7 @@ static const T cdf_poly[] = {
 /* e^(-z^2/2) */
 INLINE V v_bell(V z)
 {
-    const V a = v_abs(z), b = v_sel(a > NORMAL_LIMIT, v_set(NORMAL_LIMIT), a);
+    const V b = v_at_most(v_abs(z), NORMAL_LIMIT);
     const V high = v_of_bits((I)((U)v_bits(b) >> NORMAL_LOW_BITS << NORMAL_LOW_BITS));
     return v_exp_sum(high * high * (T)-0.5, (b - high) * (b + high) * (T)-0.5);
 }
@@ -52,7 +52,7 @@ INLINE V v_normal_pdf(V x)
 
 INLINE V v_normal_cdf(V x)
 {
-    const V a = v_abs(x), z = v_sel(a > NORMAL_LIMIT, v_set(NORMAL_LIMIT), a);
+    const V z = v_at_most(v_abs(x), NORMAL_LIMIT);
     const V t = (z - CDF_CENTRE) / (z + CDF_CENTRE);
     const V tail = v_bell(z) * (POLY(t, cdf_poly) / (1 + z));
     return v_sel(x > 0, 1 - tail, tail);

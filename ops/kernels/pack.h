@@ -41,34 +41,17 @@ static void pack_panel(ptrdiff_t K, ptrdiff_t n, const T *b, ptrdiff_t b_k, ptrd
     }
 }
 
-/* One tile of R rows: dst[k][R] = a[i * a_m + k * a_k], a_m not 1. Whole vectors are stored, so up
- * to W - 1 elements after the tile are overwritten. */
+/* One tile of R rows: dst[k][R] = a[i * a_m + k * a_k]. */
 static void pack_rows(ptrdiff_t K, ptrdiff_t R, const T *a, ptrdiff_t a_m, ptrdiff_t a_k, T *dst)
 {
-    if (a_k == 1) {
-        for (ptrdiff_t k = 0; k < K; k += W, a += W, dst += W * R) {
-            const ptrdiff_t columns = K - k < W ? K - k : W;
-            /* The last group of rows first: what it writes beyond a column is then repaired. */
-            for (ptrdiff_t i0 = (R - 1) / W * W; i0 >= 0; i0 -= W) {
-                V x[W];
-                for (ptrdiff_t i = 0; i < W; i++) {
-                    const T *row = a + (i0 + i < R ? i0 + i : R - 1) * a_m;
-                    x[i] = columns == W ? v_load(row) : v_load_n(row, (size_t)columns);
-                }
-                v_transpose(x);
-                for (ptrdiff_t i = 0; i < columns; i++)
-                    v_store(dst + i * R + i0, x[i]);
-            }
-        }
-    } else {
-        for (ptrdiff_t k = 0; k < K; k++, dst += R)
-            for (ptrdiff_t i = 0; i < R; i++)
-                dst[i] = a[i * a_m + k * a_k];
-    }
+    for (ptrdiff_t k = 0; k < K; k++, dst += R)
+        for (ptrdiff_t i = 0; i < R; i++)
+            dst[i] = a[i * a_m + k * a_k];
 }
 
-/* The same where a_m is 1. Columns lie far apart, which defeats the machine's own prefetching; AHEAD
- * of them cover the latency of the last cache. */
+/* The same where a_m is 1, by whole vectors: up to W - 1 elements after the tile are overwritten.
+ * Columns lie far apart, which defeats the machine's own prefetching; AHEAD of them cover the
+ * latency of the last cache. */
 enum { AHEAD = 24 };
 
 static void pack_columns(ptrdiff_t K, ptrdiff_t R, const T *a, ptrdiff_t a_k, T *dst)

@@ -27,15 +27,19 @@ static const T cos_poly[] = {
 };
 #endif
 
-/* True when a lane of x is beyond the limit or infinite. */
+/* True when a lane of a is beyond the limit or infinite. */
 INLINE int v_any_far(V a)
 {
-    T lane[W];
-    int far = 0;
-    v_store(lane, a);
-    for (int i = 0; i < W; i++)
-        far |= lane[i] > TRIG_LIMIT;
+    const M far = a > TRIG_LIMIT;
+#ifdef UR_SCALAR
     return far;
+#else
+    uint64_t word[V_BYTES / 8], any = 0;
+    memcpy(word, &far, sizeof far);
+    for (int i = 0; i < V_BYTES / 8; i++)
+        any |= word[i];
+    return any != 0;
+#endif
 }
 
 /* sin(a + quadrant pi/2) for 0 <= a <= TRIG_LIMIT, with the sign bit of `sign` added to it. */

@@ -12,8 +12,8 @@
  * multiply-add where the instruction set has one (by -ffp-contract: `fast` with gcc; `on` with
  * clang, whose `fast` fuses by basic block, so that equal sums in two loops could round apart).
  *
- * Intrinsics appear in one place, the partial loads and stores: neither gcc 12 nor clang 14 makes
- * the masked instructions from portable code.
+ * Intrinsics appear in this file only, where neither gcc 12 nor clang 14 makes the instruction from
+ * portable code: partial loads and stores, limits that let NaN pass, scaling by a power of two.
  */
 #ifndef UR_KERNELS_VEC_H
 #define UR_KERNELS_VEC_H
@@ -58,6 +58,19 @@ typedef T_int I;
     #endif
     #if V_BYTES > 16
         #include <immintrin.h>
+    #endif
+    #if UR_BITS == 32
+        #define MM512(name) _mm512_##name##_ps
+        #define MM256(name) _mm256_##name##_ps
+        #define MM512_TYPE __m512
+        #define MM256_TYPE __m256
+        #define MM512_FIRST(n) ((__mmask16)((1u << (n)) - 1))
+    #else
+        #define MM512(name) _mm512_##name##_pd
+        #define MM256(name) _mm256_##name##_pd
+        #define MM512_TYPE __m512d
+        #define MM256_TYPE __m256d
+        #define MM512_FIRST(n) ((__mmask8)((1u << (n)) - 1))
     #endif
 enum { W = V_BYTES / sizeof(T) };
 typedef T V __attribute__((vector_size(V_BYTES)));
@@ -139,14 +152,10 @@ INLINE I v_first(size_t n)
 /* The first n lanes from p, 0 <= n <= W, the others `fill`. Reads nothing beyond p[n - 1]. */
 INLINE V v_load_fill(const T *p, size_t n, T fill)
 {
-#if !defined UR_SCALAR && V_BYTES == 64 && UR_BITS == 32
-    return (V)_mm512_mask_loadu_ps((__m512)v_set(fill), (__mmask16)((1u << n) - 1), p);
-#elif !defined UR_SCALAR && V_BYTES == 64
-    return (V)_mm512_mask_loadu_pd((__m512d)v_set(fill), (__mmask8)((1u << n) - 1), p);
-#elif !defined UR_SCALAR && V_BYTES == 32 && UR_BITS == 32
-    return v_sel(v_first(n), (V)_mm256_maskload_ps(p, (__m256i)v_first(n)), v_set(fill));
+#if !defined UR_SCALAR && V_BYTES == 64
+    return (V)MM512(mask_loadu)((MM512_TYPE)v_set(fill), MM512_FIRST(n), p);
 #elif !defined UR_SCALAR && V_BYTES == 32
-    return v_sel(v_first(n), (V)_mm256_maskload_pd(p, (__m256i)v_first(n)), v_set(fill));
+    return v_sel(v_first(n), (V)MM256(maskload)(p, (__m256i)v_first(n)), v_set(fill));
 #else
     T lane[W];
     for (size_t i = 0; i < W; i++)
@@ -163,14 +172,10 @@ INLINE V v_load_n(const T *p, size_t n)
 /* The first n lanes to p, 0 <= n <= W. */
 INLINE void v_store_n(T *p, V a, size_t n)
 {
-#if !defined UR_SCALAR && V_BYTES == 64 && UR_BITS == 32
-    _mm512_mask_storeu_ps(p, (__mmask16)((1u << n) - 1), (__m512)a);
-#elif !defined UR_SCALAR && V_BYTES == 64
-    _mm512_mask_storeu_pd(p, (__mmask8)((1u << n) - 1), (__m512d)a);
-#elif !defined UR_SCALAR && V_BYTES == 32 && UR_BITS == 32
-    _mm256_maskstore_ps(p, (__m256i)v_first(n), (__m256)a);
+#if !defined UR_SCALAR && V_BYTES == 64
+    MM512(mask_storeu)(p, MM512_FIRST(n), (MM512_TYPE)a);
 #elif !defined UR_SCALAR && V_BYTES == 32
-    _mm256_maskstore_pd(p, (__m256i)v_first(n), (__m256d)a);
+    MM256(maskstore)(p, (__m256i)v_first(n), (MM256_TYPE)a);
 #else
     T lane[W];
     v_store(lane, a);
@@ -204,6 +209,29 @@ INLINE V v_abs(V a)
 INLINE V v_signed(V a, V s)
 {
     return v_of_bits(v_bits(a) | (v_bits(s) & v_bits(v_set((T)-0.0))));
+}
+
+/* x within a limit; NaN stays NaN. */
+INLINE V v_at_most(V x, T limit)
+{
+#if !defined UR_SCALAR && V_BYTES == 64
+    return (V)MM512(min)((MM512_TYPE)v_set(limit), (MM512_TYPE)x);
+#elif !defined UR_SCALAR && V_BYTES == 32
+    return (V)MM256(min)((MM256_TYPE)v_set(limit), (MM256_TYPE)x);
+#else
+    return v_sel(x > limit, v_set(limit), x);
+#endif
+}
+
+INLINE V v_at_least(V x, T limit)
+{
+#if !defined UR_SCALAR && V_BYTES == 64
+    return (V)MM512(max)((MM512_TYPE)v_set(limit), (MM512_TYPE)x);
+#elif !defined UR_SCALAR && V_BYTES == 32
+    return (V)MM256(max)((MM256_TYPE)v_set(limit), (MM256_TYPE)x);
+#else
+    return v_sel(x < limit, v_set(limit), x);
+#endif
 }
 
 /* Smaller and larger; a NaN in either operand is the result, ties give a. */
