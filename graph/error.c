@@ -219,7 +219,7 @@ const char *ur__called(ur_node x, ur_at at, int k)
     if (!ur__live(x)) {
         ur__argument(at, k, name, sizeof name);
         if (!name[0])
-            snprintf(name, sizeof name, "operand %d", k + 1);
+            snprintf(name, sizeof name, "operand %d", k);
         snprintf(text, TEXT, "%s %s", name, ur__gone(x));
         return text;
     }

@@ -131,7 +131,8 @@ UR_API void ur_seed(ur_graph *g, uint64_t seed);
 UR_API uint64_t ur_run_number(const ur_graph *g);
 UR_API void ur_set_run_number(ur_graph *g, uint64_t number);
 
-/* Number of threads for runs, 1 at first. Results do not depend on it. */
+/* Number of threads that runs may use, 1 at first. Results do not depend on it. (This version runs
+ * on the calling thread whatever the number.) */
 UR_API void ur_set_threads(ur_graph *g, int n);
 
 /* A watched graph checks before it commits that losses, gradients and carried states are finite;

@@ -265,7 +265,8 @@ ur_node ur_record(ur_at at, const ur_op *op, const ur_node in[], int n_in, const
         return ur__append_shaped(g, at, op, id, (size_t)n_in, attr, (size_t)n_attr, shape,
                                  (int)g->precision, flags);
     if (op->n_in >= 0 && op->n_in != n_in)
-        ur__fail_at(g, at, op->name, "takes %d operands, not %d", op->n_in, n_in);
+        ur__fail_at(g, at, op->name, "takes %d operand%s, not %d", op->n_in,
+                    op->n_in == 1 ? "" : "s", n_in);
     else if (!op->rule && !(op->flags & (UR_FLAT | UR_INT_OUT)))
         ur__fail_at(g, at, op->name, "the op has neither a gradient rule nor the mark UR_FLAT");
     else if (op->rule && op->lo >= op->hi && !op->sample)

@@ -133,7 +133,7 @@ static void *settable(ur_node leaf, const char *what)
                  "ur_zeros or ur_scalar", what, ur__called(leaf, NULL, 0));
         return NULL;
     }
-    g->changed = g->n_sections > 0;
+    g->changed |= leaf.id < g->done;
     return ur__leaf_data(g, leaf);
 }
 
@@ -169,6 +169,8 @@ static bool other_precision(ur_graph *g, ur_at at, const char *what, const ur_pa
 
 bool ur_state_in_at(ur_at at, ur_graph *g, ur_params *ps, ur_node s[])
 {
+    for (size_t k = 0; ps && k < ps->n; k++)
+        s[k] = (ur_node){ g, 0, 0 };
     if (!g || !ps || g->owner.failed)
         return false;
     if (ps->owner.failed)
@@ -197,8 +199,8 @@ bool ur_state_out_at(ur_at at, ur_params *ps, const ur_node s[])
     for (size_t k = 0; ps && !g && k < ps->n; k++)
         g = ur_graph_of(s[k]);
     if (!g)
-        return ps && ur__fail(&ps->owner, "%sstate_out: none of the %zu values is on a graph",
-                              ur__place(at), ps->n);
+        return ps && (ps->n == 0 || ur__fail(&ps->owner, "%sstate_out: none of the %zu values is "
+                                             "on a graph", ur__place(at), ps->n));
     if (g->owner.failed)
         return false;
     if (ps->type != g->precision)
@@ -212,6 +214,9 @@ bool ur_state_out_at(ur_at at, ur_params *ps, const ur_node s[])
             return ur__fail_at(g, at, "state_out", "the new value of %s %s", ps->param[k].name,
                                ur__live(s[k]) ? "is not on the graph of the others"
                                               : ur__gone(s[k]));
+        if (ur_type_of(s[k]) == UR_I32)
+            return ur__fail_at(g, at, "state_out", "the new value of %s is int32, but states are "
+                               "numbers: ur_cast makes them of int32", ps->param[k].name);
         if (got.rank != want.rank || memcmp(got.dim, want.dim, sizeof(int) * (size_t)got.rank))
             return ur__fail_at(g, at, "state_out", "%s is %s but the new value is %s",
                                ps->param[k].name, ur__shape_text(want), ur__shape_text(got));

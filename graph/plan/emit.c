@@ -106,10 +106,11 @@ static bool emit_part(ur__work *w, uint32_t node, uint32_t x, ur__loc y, const p
                          write, slot);
 }
 
-/* Whether x lies inside the memory of `of`, so that computing it was writing it. */
-static bool lies_in(const ur__work *w, uint32_t x, uint32_t of)
+/* Whether x lies at y already, inside the memory of `of`, so that computing it was writing it. An
+ * operand twice can lie in one of its places only. */
+static bool lies_in(const ur__work *w, uint32_t x, uint32_t of, ur__loc y)
 {
-    return w->root[x] == of && w->role[x] != R_ALIAS;
+    return w->root[x] == of && w->role[x] != R_ALIAS && ur__where(w, x).offset == y.offset;
 }
 
 static bool emit_concat(ur__work *w, uint32_t id)
@@ -126,7 +127,7 @@ static bool emit_concat(ur__work *w, uint32_t id)
         for (int k = 0, j = 0; j < out->rank; j++)
             if (!a[1] || j != a[0])
                 step[k++] = full[j];
-        if (!lies_in(w, u, id) && !emit_part(w, id, u, y, step, UR__OVER, 0))
+        if (!lies_in(w, u, id, y) && !emit_part(w, id, u, y, step, UR__OVER, 0))
             return false;
         y.offset += (uint64_t)(full[a[0]] * (a[1] ? 1 : s->dim[a[0]])) * ur__type_size(x->type);
     }
@@ -200,7 +201,7 @@ bool ur__emit_accumulate(ur__work *w, uint32_t id)
         } else if (w->t->node[u].op->kind == UR_PAD) {
             uint32_t part = ur__in(w, u)[0];
             ur__loc to = pad_target(w, u, y, step);
-            ok = lies_in(w, part, id) || emit_part(w, id, part, to, step, UR__ADD, 0);
+            ok = lies_in(w, part, id, to) || emit_part(w, id, part, to, step, UR__ADD, 0);
         } else if (w->t->node[u].op->kind == UR_SCATTER) {
             ok = emit_scatter(w, u, y);
         } else if (!ur__plain_product(w, u)) {

@@ -163,7 +163,7 @@ static void place_sum(ur__work *w, uint32_t id)
         uint32_t part = ur__in(w, in[i])[0];
         int64_t at = part_begin(w, in[i]);
         place(w, part, id, at);
-        if (w->root[part] != id) {
+        if (w->root[part] != id || w->offset[part] != at || w->role[part] == R_ALIAS) {
             w->role[in[i]] = R_PART;
             w->root[in[i]] = id;
             w->offset[in[i]] = at;
