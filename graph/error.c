@@ -237,7 +237,7 @@ const char *ur__called(ur_node x, ur_at at, int k)
         snprintf(text, TEXT, "%s is %s", name, ints ? "an int32 scalar" : "a scalar");
     } else {
         shape_into(shape, sizeof shape, s);
-        snprintf(text, TEXT, "%s is %s%s", name, ints ? "int32 " : "", shape);
+        snprintf(text, TEXT, "%.200s is %s%s", name, ints ? "int32 " : "", shape);
     }
     return text;
 }

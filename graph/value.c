@@ -171,6 +171,8 @@ bool ur_state_in_at(ur_at at, ur_graph *g, ur_params *ps, ur_node s[])
 {
     for (size_t k = 0; ps && k < ps->n; k++)
         s[k] = (ur_node){ g, 0, 0 };
+    for (size_t k = 0; ps && k < ps->n; k++)
+        s[k] = (ur_node){ g, 0, 0 };            /* what is left of them after an error */
     if (!g || !ps || g->owner.failed)
         return false;
     if (ps->owner.failed)

@@ -78,7 +78,7 @@ static ur_node map(const tape *t, ur_node x)
     }
 }
 
-static ur_node move(tape *t, ur_node x)
+static ur_node move(ur_node x)
 {
     int rank = ur_shape_of(x).rank, axis = rank ? pick(rank) : 0, n = ur_dim(x, axis);
     ur_node same[4];
@@ -166,7 +166,7 @@ static void record(tape *t, uint64_t seed, bool sections)
     for (int steps = 3 + pick(25); steps > 0; steps--) {
         ur_node x = any(t);
         int what = pick(16);
-        ur_node y = what < 6 ? map(t, x) : what < 11 ? move(t, x) : what < 15 ? product(t, x)
+        ur_node y = what < 6 ? map(t, x) : what < 11 ? move(x) : what < 15 ? product(t, x)
                   : recurrence(t);
         put(t, y);
         if (pick(8) == 0)

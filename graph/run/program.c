@@ -75,10 +75,16 @@ static size_t pointers_of(const ur__program *p)
     return (size_t)(p->n_in + p->n_out + p->n_tiles);
 }
 
+/* No wider than the rows: a long chain over a few elements may need a million tiles. */
+static size_t tile_bytes(const ur__program *p)
+{
+    size_t row = (size_t)p->dim[p->rank - 1], n = row < UR__TILE ? row : UR__TILE;
+    return (n * ur__type_size(p->type) + 63) / 64 * 64;
+}
+
 size_t ur__program_scratch(const ur__program *p)
 {
-    return 2 * pointers_of(p) * sizeof(char *) + 64 +
-           (size_t)p->n_tiles * UR__TILE * ur__type_size(p->type);
+    return 2 * pointers_of(p) * sizeof(char *) + 64 + (size_t)p->n_tiles * tile_bytes(p);
 }
 
 void ur__run_program(const ur__run *r, const ur__programmed *step)
@@ -88,7 +94,7 @@ void ur__run_program(const ur__run *r, const ur__programmed *step)
     size_t pointers = pointers_of(p);
     f.pointer = (char **)r->scratch;
     f.row = f.pointer + pointers;
-    f.tile_bytes = UR__TILE * f.size;
+    f.tile_bytes = tile_bytes(p);
     f.tiles = r->scratch + (2 * pointers * sizeof(char *) + 63) / 64 * 64;
     int external = p->n_in + p->n_out;
     for (int k = 0; k < external; k++)

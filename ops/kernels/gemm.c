@@ -49,36 +49,54 @@ static ptrdiff_t least(ptrdiff_t a, ptrdiff_t b)
     return a < b ? a : b;
 }
 
+/* The piece of segment t that begins at k, read from where the caller has A and B; B to be gathered
+ * will be in panels [panel][K of the block][NR], whose stride is not known yet. */
+static piece make_piece(const job *j, const ur__segment *t, ptrdiff_t k, ptrdiff_t take, ptrdiff_t k0)
+{
+    piece p = {
+        .a = (const T *)t->a + j->row * t->a_m + k * t->a_k, .a_m = t->a_m, .a_k = t->a_k,
+        .k0 = k0, .k = take, .b_k = NR,
+    };
+    if (t->b_k == 0 && t->b_n == 0) {
+        p.b = (const T *)t->b + j->column * t->k + k * NR;
+        p.b_panel = t->k * NR;
+    } else if (j->gather_b) {
+        p.b = j->packed_b + k0 * NR;
+        p.from = (const T *)t->b + j->column * t->b_n + k * t->b_k;
+        p.from_k = t->b_k;
+        p.from_n = t->b_n;
+    } else {
+        p.b = (const T *)t->b + j->column + k * t->b_k;
+        p.b_panel = NR;
+        p.b_k = t->b_k;
+    }
+    return p;
+}
+
+/* True if piece q goes on where p ends, as the steps of a sequence do that lie one after another. */
+static bool continues(const piece *p, const piece *q)
+{
+    return p->from && q->from && q->from == p->from + p->k * p->from_k && q->a == p->a + p->k * p->a_k
+        && p->from_k == q->from_k && p->from_n == q->from_n && p->a_m == q->a_m && p->a_k == q->a_k;
+}
+
 /* The pieces of the next block; *s and *k, the place on the way along K, move on. Returns how many;
- * *total is the block's K. B to be gathered will be in panels [panel][total][NR]. */
+ * *total is the block's K. */
 static ptrdiff_t cut_block(const job *j, const ur__segment **s, ptrdiff_t *k, ptrdiff_t *total)
 {
     ptrdiff_t count = 0;
     for (*total = 0; *s < j->end && *total < j->block; ++*s, *k = 0) {
-        const ur__segment *t = *s;
-        const ptrdiff_t take = least(t->k - *k, j->block - *total);
+        const ptrdiff_t take = least((*s)->k - *k, j->block - *total);
         if (take <= 0)
             continue;
-        piece *p = &j->pieces[count++];
-        *p = (piece){
-            .a = (const T *)t->a + j->row * t->a_m + *k * t->a_k, .a_m = t->a_m, .a_k = t->a_k,
-            .k0 = *total, .k = take, .b_k = NR,
-        };
-        if (t->b_k == 0 && t->b_n == 0) {
-            p->b = (const T *)t->b + j->column * t->k + *k * NR;
-            p->b_panel = t->k * NR;
-        } else if (j->gather_b) {
-            p->from = (const T *)t->b + j->column * t->b_n + *k * t->b_k;
-            p->from_k = t->b_k;
-            p->from_n = t->b_n;
-            p->b = j->packed_b + *total * NR;
-        } else {
-            p->b = (const T *)t->b + j->column + *k * t->b_k;
-            p->b_panel = NR;
-            p->b_k = t->b_k;
-        }
+        piece *p = &j->pieces[count];
+        *p = make_piece(j, *s, *k, take, *total);
+        if (count && continues(p - 1, p))
+            p[-1].k += take;
+        else
+            count++;
         *total += take;
-        if (*k + take < t->k) {
+        if (*k + take < (*s)->k) {
             *k += take;
             break;
         }

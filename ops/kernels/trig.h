@@ -34,11 +34,10 @@ INLINE int v_any_far(V a)
 #ifdef UR_SCALAR
     return far;
 #else
-    uint64_t word[V_BYTES / 8], any = 0;
-    memcpy(word, &far, sizeof far);
-    for (int i = 0; i < V_BYTES / 8; i++)
-        any |= word[i];
-    return any != 0;
+    int any = 0;
+    for (int i = 0; i < W; i++)
+        any |= far[i] != 0;
+    return any;
 #endif
 }
 

@@ -86,20 +86,22 @@ static double product_rate(const shape *s, int bits, double *peak)
     const ur__kernels *kernels = ur__kernels_get();
     const ur__kernel_set *set = bits == 32 ? &kernels->f32 : &kernels->f64;
     const size_t size = (size_t)bits / 8;
-    const ptrdiff_t k = s->k * s->segments;
-    char *a = random_array((size_t)(s->m * k), bits), *b = random_array((size_t)(k * s->n), bits);
+    const ptrdiff_t k = s->k * s->segments, rows = k + s->segments - 1;
+    char *a = random_array((size_t)(s->m * rows), bits);
+    char *b = random_array((size_t)(rows * s->n), bits);
     char *c = random_array((size_t)(s->m * s->n), bits), *scratch = aligned(set->gemm_scratch);
     char *packed = aligned(set->packed_size(s->k, s->n) * (size_t)s->segments);
     ur__segment *list = aligned(sizeof *list * (size_t)s->segments);
     for (ptrdiff_t i = 0; i < s->segments; i++) {
         ur__segment *t = &list[i];
         t->k = s->k;
-        t->a = a + (s->a_by_columns ? i * s->k * s->m : i * s->k) * (ptrdiff_t)size;
-        t->a_m = s->a_by_columns ? 1 : k;
+        const ptrdiff_t first = i * (s->k + 1); /* a gap: segments that touch are merged */
+        t->a = a + first * (s->a_by_columns ? s->m : 1) * (ptrdiff_t)size;
+        t->a_m = s->a_by_columns ? 1 : rows;
         t->a_k = s->a_by_columns ? s->m : 1;
-        t->b = b + i * s->k * (s->b == TRANSPOSED ? 1 : s->n) * (ptrdiff_t)size;
+        t->b = b + first * (s->b == TRANSPOSED ? 1 : s->n) * (ptrdiff_t)size;
         t->b_k = s->b == TRANSPOSED ? 1 : s->n;
-        t->b_n = s->b == TRANSPOSED ? k : 1;
+        t->b_n = s->b == TRANSPOSED ? rows : 1;
         if (s->b == PACKED) {
             char *to = packed + (size_t)i * set->packed_size(s->k, s->n);
             set->pack(s->k, s->n, t->b, t->b_k, t->b_n, to);
