@@ -45,7 +45,7 @@ const char *ur_error(const void *graph_or_store)
 {
     const ur__owner *o = graph_or_store;
     if (!o)
-        return "there is no graph or store here: making it failed for want of memory";
+        return "there is no graph or store here: out of memory when it was made";
     return o->failed ? o->error : NULL;
 }
 

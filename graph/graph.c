@@ -141,22 +141,47 @@ bool ur_rerun(ur_graph *g)
     return true;
 }
 
-int ur_mode(const ur_graph *g) { return g->mode; }
-ur_type ur_precision(const ur_graph *g) { return g->precision; }
-void ur_seed(ur_graph *g, uint64_t seed) { g->seed = seed; }
-uint64_t ur_run_number(const ur_graph *g) { return g->run_number; }
-void ur_set_run_number(ur_graph *g, uint64_t number) { g->run_number = number; }
-void ur_set_threads(ur_graph *g, int n) { g->threads = n < 1 ? 1 : n; }
-void ur_watch(ur_graph *g, bool on) { g->watch = on; }
+/* A graph that could not be made is NULL: setting it does nothing, running it fails. */
+int ur_mode(const ur_graph *g) { return g ? g->mode : UR_INFER; }
+ur_type ur_precision(const ur_graph *g) { return g ? g->precision : UR_F32; }
+uint64_t ur_run_number(const ur_graph *g) { return g ? g->run_number : 0; }
+
+void ur_seed(ur_graph *g, uint64_t seed)
+{
+    if (g)
+        g->seed = seed;
+}
+
+void ur_set_run_number(ur_graph *g, uint64_t number)
+{
+    if (g)
+        g->run_number = number;
+}
+
+void ur_set_threads(ur_graph *g, int n)
+{
+    if (g)
+        g->threads = n < 1 ? 1 : n;
+}
+
+void ur_watch(ur_graph *g, bool on)
+{
+    if (g)
+        g->watch = on;
+}
 
 void ur_plan_cache_limit(ur_graph *g, size_t bytes)
 {
+    if (!g)
+        return;
     g->plan_limit = bytes;
     ur__cache_trim(g);
 }
 
 ur_graph_stats ur_stats(const ur_graph *g)
 {
+    if (!g)
+        return (ur_graph_stats){ 0 };
     ur_graph_stats s = { .nodes = g->tape.n, .plans_made = g->plans_made,
                          .plans_cached = g->plans_cached, .record_ns = g->record_ns,
                          .plan_ns = g->plan_ns };

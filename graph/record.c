@@ -54,20 +54,16 @@ bool ur_refuse(ur_shaping *s, const char *format, ...)
     return ur__fail_at(r->g, r->at, r->op->name, "%s", text);
 }
 
-/* Without a graph there may be a store to tell the error to. */
+/* Without a graph there is a store to tell the error to, unless nodes are nil: then there was an
+ * error before. */
 static void refuse_without_graph(ur_at at, const ur_op *op, const ur_node in[], int n)
 {
-    int dead = -1, param = -1;
-    for (int i = n; i-- > 0;)
-        *(ur__live(in[i]) ? &param : &dead) = i;
-    if (param < 0)
-        return;
-    if (dead >= 0)
-        ur__fail(in[param].owner, "%s%s: %s", ur__place(at), op->name,
-                 ur__called(in[dead], at, dead));
-    else
-        ur__fail(in[param].owner, "%s%s: operands are parameters alone: bring one to a graph by "
-                                  "ur_use", ur__place(at), op->name);
+    for (int i = 0; i < n; i++)
+        if (!ur__live(in[i]))
+            return;
+    if (n > 0)
+        ur__fail(in[0].owner, "%s%s: operands are parameters alone: bring one to a graph by "
+                              "ur_use", ur__place(at), op->name);
 }
 
 /* The graph of the recording is that of an operand before `other`. */

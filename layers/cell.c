@@ -68,6 +68,8 @@ ur_cell_options ur_cell_defaults(int H)
 bool ur_cell_zero_states(ur_graph *g, const ur_cell *cell, int B, ur_node s[])
 {
     bool ok = ur_cell_usable(cell);
+    for (int k = 0; ok && k < cell->n_states; k++)
+        s[k] = (ur_node){ g, 0, 0 };
     for (int k = 0; ok && k < cell->n_states; k++) {
         s[k] = ur_zeros(g, B, cell->sizes[k]);
         ok = !ur_is_nil(s[k]);

@@ -282,6 +282,8 @@ ur_node ur_unroll_at(ur_at at, const ur_cell *cell, ur_node x, const int lengths
                      ur_node all[])
 {
     ur_graph *g = ur_cell_usable(cell) ? graph_of(cell, x, s) : ur_graph_of(x);
+    for (int k = 0; all && cell && k < cell->n_states; k++)
+        all[k] = (ur_node){ g, 0, 0 };
     if (!g || ur_error(g))
         return UR_NIL;
     if (!ur_cell_usable(cell)) {

@@ -183,6 +183,13 @@ static void record(tape *t, uint64_t seed, bool sections)
             t->loss = ur_add(t->loss, ur_sum(ur_square(ur_tanh(dx))));
     }
     ur_backward(t->loss);
+    if (pick(2)) {                      /* a second request adds to the first */
+        ur_node W = ur_use(t->g, ur_find(t->ps, "W"));
+        ur_backward(ur_sum(ur_sin(ur_slice(W, 1, pick(3), 4))));
+    }
+    if (pick(3) == 0)
+        ur_backward(ur_sum(ur_gather(ur_find(t->ps, "E"),
+                                     ur_ints(t->g, ((int32_t[]){ pick(7), 6 }), 2))));
 }
 
 /* Loss, kept values and gradients, one after the other. */

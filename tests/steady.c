@@ -1,9 +1,9 @@
-/* What a long run depends on: a steady state without allocations, memory that grows with the tape and
- * no faster, a tape of two million nodes, and every allocation failing in turn. */
+/* What a long run depends on: a steady state without allocations, memory that grows with the tape
+ * and no faster, a tape of two million nodes. */
 #include <stdlib.h>
 #include "graph/internal.h"
-#include "test.h"
 #include "tests/counting.h"
+#include "tests/test.h"
 #include "unroll/unroll.h"
 
 #if defined(__SANITIZE_ADDRESS__)
@@ -96,37 +96,6 @@ TEST(steady_state_allocates_nothing)
     CHECK_INT(counting.wrong, 0);
 }
 
-/* One call after the other is refused: an ordinary error, nothing lost, no parameter changed. */
-TEST(every_allocation_can_fail)
-{
-    long n = 1, ended = 0;
-    for (; !ended && n < 5000; n++) {
-        model m;
-        double loss = 0;
-        counting_begin(n);
-        bool made = make(&m, 3, 2, 4), ok = made && train(&m, 0, &loss);
-        ended = counting.failed == 0;
-        CHECK(ok || !ended);            /* a refusal may be made good by asking for less */
-        if (made && !ok) {
-            const char *e = ur_error(m.g) ? ur_error(m.g) : ur_error(m.ps);
-            e = e ? e : ur_error(m.states);
-            REQUIRE(e != NULL);
-            CHECK_HAS(e, "out of memory");
-            /* after a reset the same program goes on */
-            ur_error_reset(m.g);
-            ur_error_reset(m.ps);
-            ur_error_reset(m.states);
-            if (ur_params_count(m.ps) == 11 && ur_params_count(m.states) == 2)
-                CHECK(train(&m, 0, &loss));
-        }
-        drop(&m);
-        counting_end();
-        if (!CHECK_INT(counting.blocks, 0) || !CHECK_INT(counting.wrong, 0))
-            break;
-    }
-    CHECK(ended && n > 50);
-}
-
 /* h' = tanh(w h), a million times: the value and dL/dw against plain loops. */
 TEST(two_million_nodes)
 {
@@ -178,5 +147,4 @@ TEST(memory_is_linear)
     CHECK(bytes[1] <= 1.2 * bytes[0]);
 }
 
-TEST_MAIN(T(steady_state_allocates_nothing), T(every_allocation_can_fail), T(two_million_nodes),
-          T(memory_is_linear))
+TEST_MAIN(T(steady_state_allocates_nothing), T(two_million_nodes), T(memory_is_linear))

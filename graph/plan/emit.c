@@ -57,6 +57,8 @@ static uint32_t table_at(const ur__work *w, ur__loc y)
 
 static bool emit_zero(ur__work *w, uint32_t node, ur__loc y, int write, uint32_t slot)
 {
+    if (write == UR__ADD)               /* what an earlier request deposited stays */
+        return true;
     ur__zero *z = ur__add_step(w, UR__ZERO, node, sizeof *z);
     if (!z)
         return false;

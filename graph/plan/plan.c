@@ -31,7 +31,7 @@ uint32_t ur__rewrites_named(const char *list)
 bool ur_rewrite(ur_graph *g, const char *name, bool on)
 {
     int k = rewrite_of(name, strlen(name));
-    if (k < 0)
+    if (k < 0 || !g)
         return false;
     g->off = on ? g->off & ~(1u << k) : g->off | 1u << k;
     return true;

@@ -186,15 +186,11 @@ static void spoil_gradients(ur_graph *g, const ur__plan *p)
         }
 }
 
-/* Kept values are found by their tape's ids from now on. */
-static bool publish(ur_graph *g, const ur__plan *p)
+/* Kept values are found by their tape's ids from now on; there is room for them. */
+static void publish(ur_graph *g, const ur__plan *p)
 {
-    for (size_t i = 0; i < p->n_kept; i++) {
-        if (!ur__reserve(&g->kept, &g->kept_cap, g->n_kept + 1, sizeof *g->kept))
-            return ur__out_of_memory(&g->owner);
+    for (size_t i = 0; i < p->n_kept; i++)
         g->kept[g->n_kept++] = p->kept[i];
-    }
-    return true;
 }
 
 bool ur__execute(ur_graph *g, ur__plan *p, bool first)
@@ -209,6 +205,8 @@ bool ur__execute(ur_graph *g, ur__plan *p, bool first)
         p->scratch_bytes = ur__scratch_needed(p) + 64;
     if (!ur__set_bases(g, p, &r))
         return false;
+    if (!replay && !ur__reserve(&g->kept, &g->kept_cap, g->n_kept + p->n_kept, sizeof *g->kept))
+        return ur__out_of_memory(&g->owner);
     /* the checker writes its own copies of parameters: they are loaded once */
     if (first && !(g->copies && replay))
         load_leaves(g, 0);
@@ -222,8 +220,8 @@ bool ur__execute(ur_graph *g, ur__plan *p, bool first)
         return false;
     }
     commit(&r);
-    if (!replay && !publish(g, p))
-        return false;
+    if (!replay)
+        publish(g, p);
     p->ran_generation = g->owner.generation;
     return true;
 }

@@ -49,13 +49,13 @@ static ptrdiff_t least(ptrdiff_t a, ptrdiff_t b)
     return a < b ? a : b;
 }
 
-/* The piece of segment t that begins at k, read from where the caller has A and B; B to be gathered
- * will be in panels [panel][K of the block][NR], whose stride is not known yet. */
-static piece make_piece(const job *j, const ur__segment *t, ptrdiff_t k, ptrdiff_t take, ptrdiff_t k0)
+/* The piece of segment t that begins at k, for the place k0 of the block. B to be gathered will be
+ * in panels [panel][K of the block][NR], whose stride is not known yet. */
+static piece make_piece(const job *j, const ur__segment *t, ptrdiff_t k, ptrdiff_t k0)
 {
     piece p = {
         .a = (const T *)t->a + j->row * t->a_m + k * t->a_k, .a_m = t->a_m, .a_k = t->a_k,
-        .k0 = k0, .k = take, .b_k = NR,
+        .k0 = k0, .k = least(t->k - k, j->block - k0), .b_k = NR,
     };
     if (t->b_k == 0 && t->b_n == 0) {
         p.b = (const T *)t->b + j->column * t->k + k * NR;
@@ -73,11 +73,12 @@ static piece make_piece(const job *j, const ur__segment *t, ptrdiff_t k, ptrdiff
     return p;
 }
 
-/* True if piece q goes on where p ends, as the steps of a sequence do that lie one after another. */
+/* True if q goes on where p ends, as steps of a sequence do that lie one after another. */
 static bool continues(const piece *p, const piece *q)
 {
-    return p->from && q->from && q->from == p->from + p->k * p->from_k && q->a == p->a + p->k * p->a_k
-        && p->from_k == q->from_k && p->from_n == q->from_n && p->a_m == q->a_m && p->a_k == q->a_k;
+    return p->from && q->from && q->a == p->a + p->k * p->a_k
+        && q->from == p->from + p->k * p->from_k && p->from_k == q->from_k
+        && p->from_n == q->from_n && p->a_m == q->a_m && p->a_k == q->a_k;
 }
 
 /* The pieces of the next block; *s and *k, the place on the way along K, move on. Returns how many;
@@ -86,20 +87,18 @@ static ptrdiff_t cut_block(const job *j, const ur__segment **s, ptrdiff_t *k, pt
 {
     ptrdiff_t count = 0;
     for (*total = 0; *s < j->end && *total < j->block; ++*s, *k = 0) {
-        const ptrdiff_t take = least((*s)->k - *k, j->block - *total);
-        if (take <= 0)
+        if ((*s)->k <= 0)
             continue;
         piece *p = &j->pieces[count];
-        *p = make_piece(j, *s, *k, take, *total);
+        *p = make_piece(j, *s, *k, *total);
+        *total += p->k;
+        *k += p->k;
         if (count && continues(p - 1, p))
-            p[-1].k += take;
+            p[-1].k += p->k;
         else
             count++;
-        *total += take;
-        if (*k + take < (*s)->k) {
-            *k += take;
+        if (*k < (*s)->k)
             break;
-        }
     }
     for (piece *p = j->pieces; p < j->pieces + count; p++)
         if (p->from)

@@ -141,13 +141,15 @@ static int32_t argmax(size_t r, size_t stride, const T *x)
     return at;
 }
 
-/* First index of the value m, or of NaN if m is NaN; some x is it. */
-static int32_t find(const T *x, T m)
+/* First index of the value m, or of NaN if m is NaN, in x[0 .. n - 1], which hold it. */
+static int32_t find(const T *x, size_t n, T m)
 {
-    int32_t at = 0;
+    size_t at = 0;
+    while (at + W <= n && !v_any(m == m ? v_load(x + at) == m : v_load(x + at) != v_load(x + at)))
+        at += W;
     while (m == m ? x[at] != m : x[at] == x[at])
         at++;
-    return at;
+    return (int32_t)at;
 }
 
 void KERNEL(argmax)(size_t o, size_t r, size_t i, const void *x_, int32_t *y)
@@ -155,7 +157,7 @@ void KERNEL(argmax)(size_t o, size_t r, size_t i, const void *x_, int32_t *y)
     const T *x = x_;
     for (; o > 0; o--, x += r * i, y += i) {
         if (i == 1)
-            *y = find(x, row_max(x, r));
+            *y = find(x, r, row_max(x, r));
         for (size_t k = 0; i > 1 && k < i; k++)
             y[k] = argmax(r, i, x + k);
     }

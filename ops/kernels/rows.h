@@ -53,20 +53,30 @@ INLINE T row_shift(T m)
 /* Sum of exp(x - m), which go to y too unless that is NULL. */
 INLINE T row_exp(const T *x, size_t n, T m, T *y)
 {
-    V s = v_set(0), last = v_set(0);
+    V s[2] = { v_set(0), v_set(0) }, last = v_set(0);
     size_t i = 0;
-    for (; i + W <= n; i += W) {
+    for (; i + 2 * W <= n; i += 2 * W) {
+        UNROLL
+        for (size_t q = 0; q < 2; q++) {
+            const V e = v_exp(v_load(x + i + q * W) - m);
+            s[q] += e;
+            if (y)
+                v_store(y + i + q * W, e);
+        }
+    }
+    if (i + W <= n) {
         const V e = v_exp(v_load(x + i) - m);
-        s += e;
+        s[0] += e;
         if (y)
             v_store(y + i, e);
+        i += W;
     }
     if (i < n) {
         last = v_exp(v_load_fill(x + i, n - i, -(T)INFINITY) - m);
         if (y)
             v_store_n(y + i, last, n - i);
     }
-    return v_sum(s + last);
+    return v_sum((s[0] + s[1]) + last);
 }
 
 #endif

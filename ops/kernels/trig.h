@@ -27,20 +27,6 @@ static const T cos_poly[] = {
 };
 #endif
 
-/* True when a lane of a is beyond the limit or infinite. */
-INLINE int v_any_far(V a)
-{
-    const M far = a > TRIG_LIMIT;
-#ifdef UR_SCALAR
-    return far;
-#else
-    int any = 0;
-    for (int i = 0; i < W; i++)
-        any |= far[i] != 0;
-    return any;
-#endif
-}
-
 /* sin(a + quadrant pi/2) for 0 <= a <= TRIG_LIMIT, with the sign bit of `sign` added to it. */
 INLINE V v_sin_quadrant(V a, int quadrant, V sign)
 {
@@ -66,7 +52,7 @@ INLINE V v_sin_quadrant(V a, int quadrant, V sign)
 INLINE V v_sin(V x)
 {
     V y;
-    if (v_any_far(v_abs(x)))
+    if (v_any(v_abs(x) > TRIG_LIMIT))
         V_BY_LANES(y, x, sin);
     else
         y = v_sin_quadrant(v_abs(x), 0, x);
@@ -76,7 +62,7 @@ INLINE V v_sin(V x)
 INLINE V v_cos(V x)
 {
     V y;
-    if (v_any_far(v_abs(x)))
+    if (v_any(v_abs(x) > TRIG_LIMIT))
         V_BY_LANES(y, x, cos);
     else
         y = v_sin_quadrant(v_abs(x), 1, v_set(0));

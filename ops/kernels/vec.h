@@ -245,6 +245,20 @@ INLINE V v_max(V a, V b)
     return v_sel((a >= b) | (a != a), a, b);
 }
 
+/* True if m holds in any lane. */
+INLINE int v_any(M m)
+{
+#ifdef UR_SCALAR
+    return m;
+#else
+    uint64_t word[V_BYTES / 8], any = 0;
+    memcpy(word, &m, sizeof m);
+    for (int i = 0; i < V_BYTES / 8; i++)
+        any |= word[i];
+    return any != 0;
+#endif
+}
+
 /* Sum of the lanes, as a tree. */
 INLINE T v_sum(V a)
 {
