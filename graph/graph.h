@@ -91,6 +91,8 @@ UR_API int ur_dim(ur_node x, int axis);
 UR_API size_t ur_count(ur_node x);
 UR_API ur_type ur_type_of(ur_node x);
 UR_API bool ur_is_nil(ur_node x);
+/* No node: what a failed call returns, an optional operand left out. */
+#define UR_NIL ((ur_node){ NULL, 0, 0 })
 
 /* Operations are macros that hand their place in the caller's file to a function ur_..._at; a plain
  * function of the same name exists as well, for use as a pointer. A place is one string literal,
@@ -143,9 +145,9 @@ UR_API void ur_watch(ur_graph *g, bool on);
  * leaves. */
 UR_API void ur_plan_cache_limit(ur_graph *g, size_t bytes);
 
-/* Switches a rewrite of the planner off or on by name: "kmerge", "nmerge", "fuse", "views",
- * "accumulate", "pack". Names in the environment variable UR_OFF (separated by commas) are off from the start.
- * Results stay the same within rounding. False when there is no such rewrite. */
+/* Switches a rewrite of the planner off or on by name: "split", "swap", "kmerge", "nmerge", "fuse",
+ * "views", "accumulate", "pack". Names in the environment variable UR_OFF (separated by commas) are
+ * off from the start. Results stay the same within rounding. False when there is no such rewrite. */
 UR_API bool ur_rewrite(ur_graph *g, const char *name, bool on);
 
 typedef struct ur_graph_stats {

@@ -84,6 +84,7 @@ void ur__argument(ur_at at, int k, char *out, size_t size);
 enum {
     UR__KEEP = 1,               /* the value is to remain after the run */
     UR__GROWS = 2,              /* depends on a parameter that is not frozen */
+    UR__WANTED = 4,             /* its gradient is asked for: rewrites leave it where it is */
 };
 
 typedef struct ur__node {
@@ -158,10 +159,11 @@ typedef struct ur__inferred {
     uint8_t n_in, n_attr, type;
 } ur__inferred;
 
-/* The packed panels of a parameter as a right operand. */
+/* The packed panels of a parameter, or a part of it, as a right operand. */
 typedef struct ur__panel {
     uint32_t slot, param;
-    bool transposed;
+    uint64_t from;              /* where it begins in the store's values, bytes */
+    ptrdiff_t b_k, b_n;         /* strides, elements */
     ptrdiff_t k, n;             /* of the right operand */
     uint64_t offset;            /* in g->panels */
     uint64_t version;           /* of the values that were packed; 0 none */
@@ -272,6 +274,9 @@ extern const ur_op ur__op_input, ur__op_constant, ur__op_param, ur__op_import, u
 
 /* ------------------------------------------------------------------------------------ gradients */
 
+/* Attributes of a request: numbers of ys, seeds and xs, and whether it is a backward. */
+enum { UR__A_YS, UR__A_SEEDS, UR__A_XS, UR__A_BACKWARD, UR__A_COUNT };
+
 /* A test's way to plant faults: called with each contribution that a rule gives, returns what is
  * used instead. NULL normally. */
 typedef ur_node ur__fault(void *user, const ur_op *op, int operand, ur_node to, ur_node given);
@@ -280,7 +285,7 @@ extern void *ur__fault_user;
 
 /* Copies g's tape to `to`, expanding requests by the rules. map: tape id -> id in `to`. Gradients
  * and states of nodes before g->done, written by an earlier run, are left out. */
-bool ur__expand(ur_graph *g, ur__tape *to, uint32_t *map);
+bool ur__expand(ur_graph *g, ur__plan *p, ur__tape *to, uint32_t *map);
 
 /* x summed over the axes along which s was broadcast to x's shape, in the shape s (ops/). */
 ur_node ur__sum_to(ur_at at, ur_node x, const ur_shape *s);

@@ -33,11 +33,6 @@
 extern "C" {
 #endif
 
-/* No node: an optional operand left out. */
-#ifndef UR_NIL
-#define UR_NIL ((ur_node){ NULL, 0, 0 })
-#endif
-
 #define UR__OP1(name)                                                                              \
     UR_API ur_node name##_at(ur_at at, ur_node x);                                                 \
     UR_API ur_node (name)(ur_node x);

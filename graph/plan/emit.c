@@ -153,31 +153,50 @@ static bool only_rows(const ur__work *w, uint32_t id)
         return false;
     for (uint32_t i = 0; i < w->t->node[id].n_in; i++) {
         uint32_t u = ur__in(w, id)[i];
-        if (w->role[u] != R_ABSORBED || w->t->node[u].op->kind != UR_SCATTER)
+        if ((w->role[u] != R_ABSORBED && w->role[u] != R_ROWS) ||
+            w->t->node[u].op->kind != UR_SCATTER)
             return false;
     }
     return true;
 }
 
-/* The gradient block's parameter that a location names, so that a second write to it adds. */
+/* How id is written: a second write to the gradient of a parameter adds. Parts that tile a gradient
+ * are written as the first of them. */
 static int write_mode(ur__work *w, ur__loc y, uint32_t id, uint32_t *slot)
 {
     *slot = 0;
     if (y.region < UR__VALUES)
-        return UR__OVER;
+        return w->stored[id] == UR__SEEDED ? UR__ADD : UR__OVER;
+    id = ur__root(w, id, NULL);
     uint32_t deposit = w->user[id];
     const int64_t *a = ur__attr(w, deposit);
     uint8_t *seen = &w->p->deposits[a[0]][a[1]];
     *slot = (uint32_t)a[0];
+    if (w->mode[id])
+        return w->mode[id] - 1;
     int mode = *seen ? UR__ADD : UR__BY_STAMP;
+    w->mode[id] = (uint8_t)(mode + 1);
     ur_params *ps = w->g->slot[a[0]].store;
     bool rows = !*seen && only_rows(w, id) && ur__rows_prepare(ps, &ps->param[a[1]]);
     *seen = rows ? UR__BY_ROWS : UR__WHOLE;
     return mode;
 }
 
+/* Rows of a sum of nothing else: the first ones find zeros. */
+static bool emit_rows(ur__work *w, uint32_t id)
+{
+    uint32_t sum = w->root[id], slot;
+    ur__loc y = ur__where(w, sum);
+    bool first = !w->mode[sum];
+    int write = write_mode(w, y, sum, &slot);
+    w->mode[sum] = (uint8_t)(write + 1);
+    return (!first || emit_zero(w, sum, y, write, slot)) && emit_scatter(w, id, y);
+}
+
 bool ur__emit_accumulate(ur__work *w, uint32_t id)
 {
+    if (w->stored[id] == UR__GATHERED)
+        return true;
     const ur__node *x = &w->t->node[id];
     const uint32_t *in = ur__in(w, id);
     uint32_t slot, *product = ur__bump_alloc(&w->g->scratch, x->n_in * sizeof *product);
@@ -189,13 +208,13 @@ bool ur__emit_accumulate(ur__work *w, uint32_t id)
     for (uint32_t i = 0; i < x->n_in; i++)
         if (w->role[in[i]] == R_ABSORBED && ur__plain_product(w, in[i]))
             product[n++] = in[i];
-    bool tiled = w->stored[id] == 2;
+    bool tiled = w->stored[id] == UR__TILED;
     bool ok = n ? ur__emit_contraction(w, id, product, n, write, slot)
                 : tiled || emit_zero(w, id, y, write, slot);
     for (uint32_t i = 0; ok && i < x->n_in; i++) {
         uint32_t u = in[i];
         ptrdiff_t step[UR_MAX_RANK];
-        if (w->role[u] == R_PART) {
+        if (w->role[u] == R_PART || (w->stored[id] == UR__SEEDED && w->root[u] == id)) {
             continue;
         } else if (w->role[u] != R_ABSORBED) {
             ur__natural_strides(&ur__shape_at(w, id)->s, step);
@@ -296,8 +315,11 @@ static bool emit_unit(ur__work *w, uint32_t id)
         return emit_pad(w, id);
     case R_PART: {
         ur__loc to = pad_target(w, id, ur__where(w, w->root[id]), step);
-        return emit_part(w, id, ur__in(w, id)[0], to, step, UR__OVER, 0);
+        int write = write_mode(w, to, id, &slot);
+        return emit_part(w, id, ur__in(w, id)[0], to, step, write, slot);
     }
+    case R_ROWS:
+        return emit_rows(w, id);
     case R_CONCAT:
         return emit_concat(w, id);
     case R_CALL:

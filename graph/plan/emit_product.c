@@ -47,18 +47,19 @@ bool ur__plain_product(const ur__work *w, uint32_t id)
            (tall(w, id) || ur__shape_at(w, id)->s.rank == 2);
 }
 
-/* The panel of a parameter as a right operand; UINT32_MAX when it is none or packing is off. */
-static uint32_t panel_of(ur__work *w, uint32_t id, bool transposed, const matrix *b)
+/* The panel of a parameter, or a part of it, as a right operand; UINT32_MAX when it is none or
+ * packing is off. */
+static uint32_t panel_of(ur__work *w, uint32_t id, const matrix *b)
 {
     ur_graph *g = w->g;
     uint32_t root = ur__root(w, id, NULL);
     if (w->t->node[root].op != &ur__op_param || !ur__on(g, UR__BIT_pack) ||
-        ur__shape_at(w, root)->count != (size_t)(b->rows * b->cols) || b->rows * b->cols == 0)
+        b->rows * b->cols == 0)
         return UINT32_MAX;
     const int64_t *a = ur__attr(w, root);
     for (size_t i = 0; i < g->n_panels; i++) {
         const ur__panel *p = &g->panel[i];
-        if (p->slot == a[0] && p->param == a[1] && p->transposed == transposed &&
+        if (p->slot == a[0] && p->from == b->at.offset && p->b_k == b->row && p->b_n == b->col &&
             p->k == b->rows && p->n == b->cols)
             return (uint32_t)i;
     }
@@ -71,8 +72,8 @@ static uint32_t panel_of(ur__work *w, uint32_t id, bool transposed, const matrix
         return UINT32_MAX;
     }
     g->panel[g->n_panels] = (ur__panel){ .slot = (uint32_t)a[0], .param = (uint32_t)a[1],
-                                         .transposed = transposed, .k = b->rows, .n = b->cols,
-                                         .offset = g->panels_used };
+                                         .from = b->at.offset, .b_k = b->row, .b_n = b->col,
+                                         .k = b->rows, .n = b->cols, .offset = g->panels_used };
     g->panels_used += (bytes + 63) / 64 * 64;
     return (uint32_t)g->n_panels++;
 }
@@ -102,7 +103,7 @@ static bool fill_term(ur__work *w, uint32_t product, ur__term *t)
                      .b_n = b.col, .k = b.rows };
     if (b.batch_rank)
         return true;
-    uint32_t panel = panel_of(w, in[1], flag[1], &b);
+    uint32_t panel = panel_of(w, in[1], &b);
     if (panel == UINT32_MAX)
         return !w->g->owner.failed;
     t->b = (ur__loc){ UR__PANELS, w->g->panel[panel].offset };

@@ -50,6 +50,14 @@ static uint32_t level_of(const ur__work *w, uint32_t id)
     return level;
 }
 
+/* Gathered rows to which products are added are gathered just before, not all at the beginning. */
+static void sink_seeds(ur__work *w)
+{
+    for (uint32_t id = 0; id < w->n; id++)
+        if (w->root[id] != id && w->role[id] == R_CALL && w->stored[w->root[id]] == UR__SEEDED)
+            w->level[id] = w->level[w->root[id]] - 2;
+}
+
 bool ur__pass_fuse(ur__work *w)
 {
     bool fuse = ur__on(w->g, UR__BIT_fuse);
@@ -69,6 +77,7 @@ bool ur__pass_fuse(ur__work *w)
                 parent[find(parent, u)] = find(parent, id);
         }
     }
+    sink_seeds(w);
     for (uint32_t id = 0; id < w->n; id++) {
         if (w->role[id] == R_ABSORBED)
             continue;
@@ -83,10 +92,10 @@ bool ur__pass_fuse(ur__work *w)
         for (uint32_t i = 0; i < w->t->node[id].n_in; i++) {
             uint32_t u = ur__in(w, id)[i];
             if (ur__elementwise(w, u) && (!ur__elementwise(w, id) || w->unit[u] != w->unit[id]))
-                w->stored[u] = 1;
+                w->stored[u] = UR__STORED;
         }
         if (w->goal[id] && ur__elementwise(w, id))
-            w->stored[id] = 1;
+            w->stored[id] = UR__STORED;
     }
     for (uint32_t id = 0; id < w->n; id++)
         if (ur__elementwise(w, id) && !w->stored[id])

@@ -97,6 +97,32 @@ static bool place_goals(ur__work *w)
     return true;
 }
 
+/* Whether steps that can add make all parts of a tiled sum. */
+static bool tiles_can_add(const ur__work *w, uint32_t id)
+{
+    for (uint32_t i = 0; i < w->t->node[id].n_in; i++) {
+        uint32_t pad = ur__in(w, id)[i], part = ur__in(w, pad)[0];
+        bool adds = w->role[part] == R_ACCUMULATE
+                  ? !w->stored[part]
+                  : w->role[part] == R_CONTRACTION && ur__plain_product(w, part);
+        if (w->role[pad] != R_PART && (!adds || w->uses[part] != 1))
+            return false;
+    }
+    return true;
+}
+
+static bool can_add(const ur__work *w, uint32_t id)
+{
+    switch (w->role[id]) {
+    case R_CONTRACTION: return ur__plain_product(w, id);
+    case R_SCATTER: return true;
+    case R_ACCUMULATE:
+        return !w->stored[id] || w->stored[id] == UR__GATHERED ||
+               (w->stored[id] == UR__TILED && tiles_can_add(w, id));
+    default: return false;
+    }
+}
+
 /* A gradient that one step makes and nobody else reads is made in the store. */
 static void place_gradients(ur__work *w)
 {
@@ -104,11 +130,9 @@ static void place_gradients(ur__work *w)
         if (w->t->node[id].op != &ur__op_deposit || w->role[id] != R_EFFECT)
             continue;
         uint32_t d = ur__in(w, id)[0];
-        uint8_t r = w->role[d];
         const int64_t *a = ur__attr(w, id);
-        if ((r == R_CONTRACTION || r == R_ACCUMULATE || r == R_SCATTER) && w->uses[d] == 1 &&
-            !w->goal[d] && w->root[d] == d && w->loc[d].region == UR__NOWHERE &&
-            (r != R_CONTRACTION || ur__plain_product(w, d)) && w->stored[d] != 2) {
+        if (can_add(w, d) && w->uses[d] == 1 && !w->goal[d] && w->root[d] == d &&
+            w->loc[d].region == UR__NOWHERE) {
             const ur_params *ps = w->g->slot[a[0]].store;
             w->loc[d] = (ur__loc){ UR__VALUES + 2 * (uint32_t)a[0] + 1,
                                    ps->param[a[1]].offset * ur__type_size((int)ps->type) };

@@ -46,6 +46,7 @@ static bool prepare(ur__work *w)
     w->goal = ur__bump_alloc(s, n);
     w->strict = ur__bump_alloc(s, n);
     w->stored = ur__bump_alloc(s, n);
+    w->mode = ur__bump_alloc(s, n);
     w->uses = ur__bump_alloc(s, n * sizeof *w->uses);
     w->user = ur__bump_alloc(s, n * sizeof *w->user);
     w->root = ur__bump_alloc(s, n * sizeof *w->root);
@@ -61,8 +62,8 @@ static bool prepare(ur__work *w)
     w->last = ur__bump_alloc(s, n * sizeof *w->last);
     w->reader = ur__bump_alloc(s, n * sizeof *w->reader);
     w->gang = ur__bump_alloc(s, n * sizeof *w->gang);
-    return w->role && w->goal && w->strict && w->stored && w->uses && w->user && w->root &&
-           w->offset && w->stride && w->level && w->unit && w->pos && w->order && w->next &&
+    return w->role && w->goal && w->strict && w->stored && w->mode && w->uses && w->user &&
+           w->root && w->offset && w->stride && w->level && w->unit && w->pos && w->order && w->next &&
            w->loc && w->first && w->last && w->reader && w->gang;
 }
 
@@ -106,7 +107,7 @@ static bool build(ur_graph *g, ur__plan *p)
     w.map = ur__bump_alloc(&g->scratch, (g->tape.n + 1) * sizeof *w.map);
     if (!w.map)
         return ur__out_of_memory(&g->owner);
-    if (!seal_stores(g) || !ur__cache_key(g, p) || !ur__expand(g, &g->expanded, w.map))
+    if (!seal_stores(g) || !ur__cache_key(g, p) || !ur__expand(g, p, &g->expanded, w.map))
         return false;
     w.n = (uint32_t)g->expanded.n;
     p->n_nodes = w.n;

@@ -1,7 +1,7 @@
 /* plan.h: a plan is a list of kernel calls over one arena; and what the passes that make it share.
  *
  * The passes, in order (each in the file of its name):
- *     expand   (grad.c)   the tape with its adjoints
+ *     expand              the tape, rewritten (split, swap), with its adjoints
  *     live                goals, what they need, what is known already; the role of every node
  *     kmerge              sums of products become one contraction over all of them
  *     views               slices and stacks that need no copy
@@ -17,7 +17,7 @@
 #include "graph/internal.h"
 
 /* Rewrites that can be switched off; a bit each in g->off. */
-#define UR__REWRITES(X) X(kmerge) X(nmerge) X(fuse) X(views) X(accumulate) X(pack)
+#define UR__REWRITES(X) X(split) X(swap) X(kmerge) X(nmerge) X(fuse) X(views) X(accumulate) X(pack)
 enum {
 #define X(name) UR__BIT_##name,
     UR__REWRITES(X)
@@ -177,9 +177,18 @@ typedef enum ur__role {
     R_ACCUMULATE,                       /* a sum with merged terms */
     R_ABSORBED,                         /* a term that its sum computes */
     R_CONTRACTION, R_CALL, R_SCATTER, R_PAD, R_SLICE, R_CONCAT,
-    R_PART,                             /* a padded part, moved into its sum as soon as it is there */
+    R_PART,                             /* a padded part, moved into its sum once it is there */
+    R_ROWS,                             /* scattered rows, likewise added to theirs */
     R_EFFECT
 } ur__role;
+
+/* What a plan does with a value besides computing it. */
+enum {
+    UR__STORED = 1,                     /* elementwise: wanted outside its cluster */
+    UR__TILED,                          /* a sum: its parts tile it, nothing is left to add */
+    UR__GATHERED,                       /* a sum of scattered rows, added once they are there */
+    UR__SEEDED,                         /* a sum: one term is computed in its place, others add */
+};
 
 typedef struct ur__work {
     ur_graph *g;
@@ -188,6 +197,7 @@ typedef struct ur__work {
     uint32_t n;
     uint32_t *map;              /* tape -> plan's tape */
     uint8_t *role, *goal, *strict, *stored;
+    uint8_t *mode;              /* 1 + how a root in a gradient block is written */
     uint32_t *uses;             /* live consumers */
     uint32_t *user;             /* the last of them */
     uint32_t *root;             /* whose memory it lies in; itself normally */
@@ -233,7 +243,7 @@ static inline bool ur__elementwise(const ur__work *w, uint32_t id)
 static inline bool ur__computed(const ur__work *w, uint32_t id)
 {
     uint8_t r = w->role[id];
-    return r >= R_MAP && r <= R_PART && r != R_ABSORBED;
+    return r >= R_MAP && r <= R_ROWS && r != R_ABSORBED;
 }
 
 /* Where node id lies: its root's location and the offset; strides in elements. */

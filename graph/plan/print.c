@@ -83,8 +83,10 @@ static void print_step(const ur_graph *g, FILE *to, const ur__step *s, const ur_
     case UR__PACK: {
         const ur__panel *p = &g->panel[s->panel];
         const ur_params *ps = g->slot[p->slot].store;
-        fprintf(to, "pack     %s%s [%td,%td], when it has changed", ps->param[p->param].name,
-                p->transposed ? " transposed" : "", p->k, p->n);
+        const ur__param *q = &ps->param[p->param];
+        fprintf(to, "pack     %s%s%s [%td,%td], when it has changed",
+                (size_t)(p->k * p->n) < q->count ? "a part of " : "", q->name,
+                p->b_n != 1 ? " transposed" : "", p->k, p->n);
         return;
     }
     }

@@ -139,6 +139,42 @@ static int64_t part_begin(const ur__work *w, uint32_t pad)
     return a[1] * row;
 }
 
+/* A sum of nothing but scattered rows adds them while they are in the cache. */
+static bool place_rows(ur__work *w, uint32_t id)
+{
+    const ur__node *x = &w->t->node[id];
+    for (uint32_t i = 0; i < x->n_in; i++) {
+        uint32_t u = ur__in(w, id)[i];
+        if (w->role[u] != R_ABSORBED || w->t->node[u].op->kind != UR_SCATTER)
+            return false;
+    }
+    for (uint32_t i = 0; i < x->n_in; i++) {
+        uint32_t u = ur__in(w, id)[i];
+        w->role[u] = R_ROWS;
+        w->root[u] = id;
+    }
+    w->stored[id] = UR__GATHERED;
+    return true;
+}
+
+/* Lets one term that products are added to be computed where the sum will be. */
+static void place_seed(ur__work *w, uint32_t id)
+{
+    bool products = false;
+    uint32_t seed = id;
+    for (uint32_t i = 0; i < w->t->node[id].n_in; i++) {
+        uint32_t u = ur__in(w, id)[i];
+        products |= w->role[u] == R_ABSORBED && w->t->node[u].op->kind == UR_CONTRACTION;
+        if (seed == id && w->role[u] == R_CALL && w->uses[u] == 1)
+            seed = u;
+    }
+    if (!products || seed == id || w->t->node[w->user[id]].op == &ur__op_deposit)
+        return;
+    place(w, seed, id, 0);
+    if (w->root[seed] == id)
+        w->stored[id] = UR__SEEDED;
+}
+
 /* A sum of parts in front that tile it, in either order, needs no zeros and no additions. */
 static void place_sum(ur__work *w, uint32_t id)
 {
@@ -158,7 +194,7 @@ static void place_sum(ur__work *w, uint32_t id)
     }
     if (!(rising && up == total) && !(falling && down == 0))
         return;
-    w->stored[id] = 2;                  /* tiled: nothing is left to add */
+    w->stored[id] = UR__TILED;
     for (uint32_t i = 0; i < x->n_in; i++) {
         uint32_t part = ur__in(w, in[i])[0];
         int64_t at = part_begin(w, in[i]);
@@ -191,6 +227,8 @@ bool ur__pass_views(ur__work *w)
         case R_ACCUMULATE:
             if (on)
                 place_sum(w, id);
+            if (on && !w->stored[id] && !place_rows(w, id))
+                place_seed(w, id);
             break;
         default:
             break;

@@ -108,10 +108,8 @@ static void renew_panel(ur__run *r, uint32_t index)
     const ur_params *ps = g->slot[p->slot].store;
     if (p->version == ps->version)
         return;
-    const ur__param *q = &ps->param[p->param];
-    const char *b = ps->values.p + q->offset * ur__type_size((int)ps->type);
-    ptrdiff_t b_k = p->transposed ? 1 : p->n, b_n = p->transposed ? p->k : 1;
-    ur__set(r, (int)g->precision)->pack(p->k, p->n, b, b_k, b_n, g->panels.p + p->offset);
+    ur__set(r, (int)g->precision)->pack(p->k, p->n, ps->values.p + p->from, p->b_k, p->b_n,
+                                        g->panels.p + p->offset);
     p->version = ps->version;
 }
 

@@ -1,0 +1,45 @@
+/* rewrite.h: rewrites of the recorded tape, made while it is copied to be differentiated.
+ *
+ * They make ordinary nodes in place of recorded ones, so the adjoints of what they make follow by
+ * the ops' rules and need no rewrites of their own. A rewrite may leave an operand out (the concat
+ * whose parts it multiplies apart) but not one whose gradient is asked for: UR__WANTED. */
+#ifndef UR_REWRITE_H
+#define UR_REWRITE_H
+
+#include "graph/plan/plan.h"
+
+typedef struct ur__rewriting {
+    ur_graph *g;
+    ur__plan *p;
+    uint32_t *table;                    /* 1 + nodes made by ur__once, open addressing */
+    size_t cap, n;
+} ur__rewriting;
+
+/* A recorded product op(a) op(b), its operands on the planned tape. */
+typedef struct ur__product {
+    ur_node a, b;
+    int64_t transposed[2];
+} ur__product;
+
+/* What op makes of these operands: recorded when it is first asked for, found later. Nil when an
+ * error is set. */
+ur_node ur__once(ur__rewriting *w, const ur_op *op, const ur_node in[], int n_in,
+                 const int64_t attr[], int n_attr);
+
+/* The value of a product in a better form, or nil: it stays as it is (or an error is set). */
+ur_node ur__split_concat(ur__rewriting *w, const ur__product *p);
+ur_node ur__swap_gather(ur__rewriting *w, const ur__product *p);
+
+static inline bool ur__bypassable(const ur_graph *g, ur_node x)
+{
+    return !(ur__at(g, x.id)->flags & UR__WANTED);
+}
+static inline ur_node ur__operand_of(ur_graph *g, ur_node x, uint32_t k)
+{
+    return ur__node_of(g, g->into->operand[ur__at(g, x.id)->in + k]);
+}
+
+/* Ops that rewrites look for and make. */
+extern const ur_op ur__op_matmul, ur__op_gather, ur__op_one_hot, ur__op_slice, ur__op_index;
+
+#endif

@@ -1,0 +1,55 @@
+/* Split concat: a product with operands side by side is a sum of products,
+ *
+ *     [h, x] W = h W_h + x W_x,
+ *
+ * W_h and W_x being rows of W. The sum is one contraction over both terms (kmerge.c), so nothing
+ * is copied side by side, and each term is free to be rewritten (swap.c). */
+#include "graph/plan/rewrite.h"
+
+enum { THIN = 16, PARTS = 8 };          /* K of a part that is worth a term of its own; how many */
+
+static bool splits(ur_graph *g, const ur__product *p)
+{
+    const ur__node *a = ur__at(g, p->a.id);
+    int rank = ur_shape_of(p->a).rank;
+    if (!ur__on(g, UR__BIT_split) || a->op->kind != UR_CONCAT || p->transposed[0] ||
+        !ur__bypassable(g, p->a) || a->n_in < 2 || a->n_in > PARTS ||
+        ur_shape_of(p->b).rank != 2)
+        return false;
+    const int64_t *attr = g->into->attr + a->attr;
+    if (attr[0] != rank - 1 || attr[1])
+        return false;
+    for (uint32_t i = 0; i < a->n_in; i++)
+        if (ur_dim(ur__node_of(g, g->into->operand[a->in + i]), -1) < THIN)
+            return false;
+    return true;
+}
+
+ur_node ur__split_concat(ur__rewriting *w, const ur__product *p)
+{
+    ur_graph *g = w->g;
+    if (!splits(g, p))
+        return UR_NIL;
+    uint32_t n = ur__at(g, p->a.id)->n_in, term[PARTS];
+    int64_t begin = 0, axis = p->transposed[1] ? 1 : 0;
+    int flags = 0;
+    for (uint32_t i = 0; i < n; i++) {
+        ur__product q = { .a = ur__operand_of(g, p->a, i), .transposed = { 0, p->transposed[1] } };
+        int64_t length = ur_dim(q.a, -1);
+        q.b = ur__once(w, &ur__op_slice, &p->b, 1, (int64_t[]){ axis, begin, length }, 3);
+        if (ur_is_nil(q.b))
+            return UR_NIL;
+        ur_node y = ur__swap_gather(w, &q);
+        if (!ur__live(y))
+            y = ur_record(NULL, &ur__op_matmul, (ur_node[]){ q.a, q.b }, 2, q.transposed, 2);
+        if (!ur__live(y))
+            return UR_NIL;
+        term[i] = y.id;
+        flags |= ur__at(g, y.id)->flags & UR__GROWS;
+        begin += length;
+    }
+    const ur__node *y = ur__at(g, term[0]);
+    w->p->merged[UR__BIT_split]++;
+    w->p->saved[UR__BIT_split] += (double)(ur_count(p->a) * ur__type_size(y->type));
+    return ur__append_shaped(g, NULL, &ur__op_sum, term, n, NULL, 0, y->shape, y->type, flags);
+}
