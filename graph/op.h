@@ -120,6 +120,9 @@ struct ur_op {
     ur_node (*sample)(ur_draw *d, int which);
     double lo, hi;
     int flags;
+    int in_place;                               /* opaque ops: 1 + the operand that `out` may overlay,
+                                                   of equal shape and type and read by nothing else;
+                                                   0 none */
 };
 
 /* Records an op: the one way onto the tape. attr are integers of the structure (axes, flags): they

@@ -212,6 +212,7 @@ const ur_op ur__op_cross_entropy_grad = {
     .name = "cross_entropy_grad", .kind = UR_OPAQUE, .n_in = -1,
     .shape = cross_entropy_grad_shape, .compute = cross_entropy_grad_compute,
     .rule = cross_entropy_grad_rule, .sample = cross_entropy_grad_sample,
+    .in_place = 1 + 1 + LOGITS,
 };
 
 /* ---------------------------------------------------------------------------- weights of labels */

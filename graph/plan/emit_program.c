@@ -60,9 +60,13 @@ static bool add_access(building *b, bool out, uint32_t x)
     return true;
 }
 
+static int compute_again(building *b, uint32_t x);
+
 static int operand(building *b, uint32_t x)
 {
     int *k = number(b, x);
+    if (*k == -1 && ur__source(b->w, b->unit, x) != x)
+        return compute_again(b, x);
     if (*k == -1) {
         *k = b->program->n_in;
         if (!add_access(b, false, x))
@@ -84,6 +88,23 @@ static bool instruct(building *b, ur__map_kernel *run, int y, int a0, int a1, in
         return ur__out_of_memory(&b->w->g->owner);
     p->instruction[p->n_instructions++] = (ur__instruction){ run, y, a0, a1, a2 };
     return true;
+}
+
+/* The kernel of an elementwise node. */
+static ur__map_kernel *kernel_of(const building *b, const ur__node *x)
+{
+    return x->op->row ? b->kernels->map[x->op->row - 1] : x->type == UR_F64 ? x->op->f64
+                                                                           : x->op->f32;
+}
+
+/* A value of another cluster that was not stored, computed from what it was computed from there. */
+static int compute_again(building *b, uint32_t x)
+{
+    int from = operand(b, ur__in(b->w, x)[0]);
+    int *k = number(b, x);
+    *k = TILE + new_tile(b);
+    instruct(b, kernel_of(b, &b->w->t->node[x]), *k, from, -1, -1);
+    return *k;
 }
 
 static void free_operands(building *b, uint32_t id)
@@ -134,9 +155,7 @@ static bool add_member(building *b, uint32_t id)
     for (uint32_t i = 0; i < x->n_in; i++)
         a[i] = operand(b, in[i]);
     free_operands(b, id);
-    ur__map_kernel *run = x->op->row ? b->kernels->map[x->op->row - 1]
-                        : x->type == UR_F64 ? x->op->f64 : x->op->f32;
-    return place_result(b, id, &y) && instruct(b, run, y, a[0], a[1], a[2]);
+    return place_result(b, id, &y) && instruct(b, kernel_of(b, x), y, a[0], a[1], a[2]);
 }
 
 /* Joins dimensions i-1 and i where every access walks them as one. */
@@ -287,7 +306,7 @@ bool ur__emit_program(ur__work *w, uint32_t unit)
     for (uint32_t id = w->user[unit]; id != UINT32_MAX; id = w->next[id], members++)
         for (uint32_t i = 0; i < w->t->node[id].n_in; i++) {
             uint32_t u = ur__in(w, id)[i];
-            if (ur__elementwise(w, u) && w->unit[u] == unit)
+            if (ur__elementwise(w, u) && (w->unit[u] == unit || w->again[u]))
                 b.last_user[u] = id;
         }
     b.free_tile = ur__bump_alloc(&w->g->scratch, (members + 1) * sizeof *b.free_tile);

@@ -50,6 +50,54 @@ static uint32_t level_of(const ur__work *w, uint32_t id)
     return level;
 }
 
+enum { SOON = 8 };
+
+/* The latest level at which each node is read, and in *far those that a node which cannot compute
+ * them again reads outside their cluster. */
+static void find_readers(const ur__work *w, uint32_t *latest, uint8_t *far)
+{
+    for (uint32_t id = 0; id < w->n; id++) {
+        if (w->role[id] == R_DEAD)
+            continue;
+        far[id] |= w->goal[id];
+        for (uint32_t i = 0; i < w->t->node[id].n_in; i++) {
+            uint32_t u = ur__in(w, id)[i];
+            if (w->level[id] > latest[u])
+                latest[u] = w->level[id];
+            far[u] |= !ur__elementwise(w, u) || (w->unit[u] != w->unit[id] &&
+                                                 (!ur__elementwise(w, id) || !fusable(w, u, id)));
+        }
+    }
+}
+
+/* A map of one operand that is needed about as long anyway, as tanh(c) of a long short-term memory
+ * is, is computed again by those who need it: cheaper than to write it to memory and read it. */
+static bool mark_recomputed(ur__work *w)
+{
+    uint32_t *latest = ur__bump_alloc(&w->g->scratch, w->n * sizeof *latest);
+    uint8_t *far = ur__bump_alloc(&w->g->scratch, w->n);
+    if (!latest || !far)
+        return ur__out_of_memory(&w->g->owner);
+    find_readers(w, latest, far);
+    for (uint32_t id = 0; id < w->n; id++) {
+        const ur__node *x = &w->t->node[id];
+        if (w->role[id] != R_MAP || !w->stored[id] || x->n_in != 1 || far[id] ||
+            w->root[id] != id || w->t->origin[id].anchor)
+            continue;
+        uint32_t u = ur__in(w, id)[0];
+        bool kept = ur__elementwise(w, u) ? w->stored[u] && !w->again[u] : w->role[u] == R_LEAF;
+        if (!kept || w->t->node[u].shape != x->shape || w->t->node[u].type != x->type ||
+            latest[u] + SOON < latest[id])
+            continue;
+        w->again[id] = 1;
+        w->stored[id] = 0;
+        w->p->merged[UR__BIT_recompute]++;
+        w->p->saved[UR__BIT_recompute] += (double)ur__shape_at(w, id)->count *
+                                          (double)ur__type_size(x->type);
+    }
+    return true;
+}
+
 /* Gathered rows to which products are added are gathered just before, not all at the beginning. */
 static void sink_seeds(ur__work *w)
 {
@@ -97,8 +145,10 @@ bool ur__pass_fuse(ur__work *w)
         if (w->goal[id] && ur__elementwise(w, id))
             w->stored[id] = UR__STORED;
     }
+    if (fuse && ur__on(w->g, UR__BIT_recompute) && !mark_recomputed(w))
+        return false;
     for (uint32_t id = 0; id < w->n; id++)
-        if (ur__elementwise(w, id) && !w->stored[id])
+        if (ur__elementwise(w, id) && !w->stored[id] && !w->again[id])
             w->p->saved[UR__BIT_fuse] += (double)ur__shape_at(w, id)->count *
                                          (double)ur__type_size(w->t->node[id].type);
     return true;

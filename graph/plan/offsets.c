@@ -56,12 +56,12 @@ static void measure_lives(ur__work *w)
             continue;
         bool state = w->t->node[id].op == &ur__op_state_out;
         for (uint32_t i = 0; i < w->t->node[id].n_in; i++)
-            touch(w, ur__in(w, id)[i], state ? w->n_units : w->pos[id], false);
+            touch(w, ur__source(w, id, ur__in(w, id)[i]), state ? w->n_units : w->pos[id], false);
     }
     for (uint32_t id = 0; id < w->n; id++)
         if (ur__computed(w, id) || w->role[id] == R_ABSORBED)
             for (uint32_t i = 0; i < w->t->node[id].n_in; i++)
-                note_reader(w, id, ur__in(w, id)[i]);
+                note_reader(w, id, ur__source(w, id, ur__in(w, id)[i]));
 }
 
 /* Where results outlive the run: goals with memory of their own go to the data block. */
@@ -187,6 +187,24 @@ static bool take_over(ur__work *w, pieces *f, uint32_t r, uint32_t pos)
     return false;
 }
 
+/* A call's result can lie over the operand that its op names. */
+static bool call_over(ur__work *w, uint32_t r, uint32_t pos)
+{
+    const ur__node *x = &w->t->node[r];
+    if (w->role[r] != R_CALL || !x->op->in_place)
+        return false;
+    uint32_t u = ur__in(w, r)[x->op->in_place - 1];
+    if (w->root[u] != u || w->loc[u].region != UR__ARENA || w->first[u] >= pos ||
+        w->last[u] != pos || w->t->node[u].shape != x->shape || w->t->node[u].type != x->type)
+        return false;
+    for (uint32_t i = 0, seen = 0; i < x->n_in; i++)
+        if (ur__root(w, ur__in(w, r)[i], NULL) == u && ++seen > 1)
+            return false;
+    w->loc[r] = w->loc[u];
+    w->first[u] = UINT32_MAX;           /* its piece is not its own any more */
+    return true;
+}
+
 static void take(ur__work *w, pieces *f, uint32_t r)
 {
     size_t bytes, need = ur__shape_at(w, r)->count * ur__type_size(w->t->node[r].type);
@@ -236,7 +254,7 @@ bool ur__pass_offsets(ur__work *w)
     }
     for (uint32_t pos = 0; pos < w->n_units; pos++) {
         for (uint32_t r = born[pos]; r; r = born_next[r - 1])
-            if (!take_over(w, &f, r - 1, pos))
+            if (!take_over(w, &f, r - 1, pos) && !call_over(w, r - 1, pos))
                 take(w, &f, r - 1);
         for (uint32_t r = f.dying[pos]; r; r = f.chain[r - 1])
             if (w->first[r - 1] != UINT32_MAX)

@@ -46,6 +46,7 @@ static bool prepare(ur__work *w)
     w->goal = ur__bump_alloc(s, n);
     w->strict = ur__bump_alloc(s, n);
     w->stored = ur__bump_alloc(s, n);
+    w->again = ur__bump_alloc(s, n);
     w->mode = ur__bump_alloc(s, n);
     w->uses = ur__bump_alloc(s, n * sizeof *w->uses);
     w->user = ur__bump_alloc(s, n * sizeof *w->user);
@@ -62,8 +63,8 @@ static bool prepare(ur__work *w)
     w->last = ur__bump_alloc(s, n * sizeof *w->last);
     w->reader = ur__bump_alloc(s, n * sizeof *w->reader);
     w->gang = ur__bump_alloc(s, n * sizeof *w->gang);
-    return w->role && w->goal && w->strict && w->stored && w->mode && w->uses && w->user &&
-           w->root && w->offset && w->stride && w->level && w->unit && w->pos && w->order && w->next &&
+    return w->role && w->goal && w->strict && w->stored && w->again && w->mode && w->uses &&
+           w->user && w->root && w->offset && w->stride && w->level && w->unit && w->pos && w->order && w->next &&
            w->loc && w->first && w->last && w->reader && w->gang;
 }
 

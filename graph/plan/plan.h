@@ -17,7 +17,7 @@
 #include "graph/internal.h"
 
 /* Rewrites that can be switched off; a bit each in g->off. */
-#define UR__REWRITES(X) X(split) X(swap) X(kmerge) X(nmerge) X(fuse) X(views) X(accumulate) X(pack)
+#define UR__REWRITES(X) X(split) X(swap) X(kmerge) X(nmerge) X(fuse) X(recompute) X(views) X(accumulate) X(pack)
 enum {
 #define X(name) UR__BIT_##name,
     UR__REWRITES(X)
@@ -197,6 +197,7 @@ typedef struct ur__work {
     uint32_t n;
     uint32_t *map;              /* tape -> plan's tape */
     uint8_t *role, *goal, *strict, *stored;
+    uint8_t *again;             /* not stored: whoever reads it later computes it again */
     uint8_t *mode;              /* 1 + how a root in a gradient block is written */
     uint32_t *uses;             /* live consumers */
     uint32_t *user;             /* the last of them */
@@ -244,6 +245,12 @@ static inline bool ur__computed(const ur__work *w, uint32_t id)
 {
     uint8_t r = w->role[id];
     return r >= R_MAP && r <= R_ROWS && r != R_ABSORBED;
+}
+
+/* What a step of another unit reads when it reads u: u itself, or what it computes u from. */
+static inline uint32_t ur__source(const ur__work *w, uint32_t reader, uint32_t u)
+{
+    return w->again[u] && w->unit[u] != w->unit[reader] ? ur__in(w, u)[0] : u;
 }
 
 /* Where node id lies: its root's location and the offset; strides in elements. */
