@@ -28,7 +28,7 @@ typedef struct ur__bump {
     ur__chunk *first, *now;
     size_t bytes;               /* held in chunks */
 } ur__bump;
-void *ur__bump_alloc(ur__bump *b, size_t bytes);        /* 64-byte aligned; NULL without memory */
+void *ur__bump_alloc(ur__bump *b, size_t bytes);        /* 16-byte aligned; NULL without memory */
 void ur__bump_reset(ur__bump *b);
 void ur__bump_free(ur__bump *b);
 

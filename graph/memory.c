@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include "graph/internal.h"
 
-enum { LINE = 64 };
+enum { LINE = 64, PIECE = 16 };
 
 static ur_allocator *user_allocate;
 static void *user_data;
@@ -102,7 +102,7 @@ void *ur__bump_alloc(ur__bump *b, size_t bytes)
 {
     if (bytes > PTRDIFF_MAX / 2)
         return NULL;
-    bytes = bytes ? (bytes + LINE - 1) & ~(size_t)(LINE - 1) : LINE;
+    bytes = bytes ? (bytes + PIECE - 1) & ~(size_t)(PIECE - 1) : PIECE;
     ur__chunk *c = b->now;
     if ((!c || c->room - c->used < bytes) && !(c = next_chunk(b, bytes)))
         return NULL;

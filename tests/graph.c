@@ -363,7 +363,7 @@ TEST(prints_and_draws)
     rewind(f);
     text[fread(text, 1, sizeof text - 1, f)] = 0;
     CHECK_HAS(text, "4 terms, into the gradient");
-    CHECK_HAS(text, "kmerge     4 merged");
+    CHECK_HAS(text, "kmerge     8 merged");
     CHECK_HAS(text, "label=\"elman, t=3\"");
     fclose(f);
     ur_graph_free(g);

@@ -160,8 +160,20 @@ static bool only_rows(const ur__work *w, uint32_t id)
     return true;
 }
 
-/* How id is written: a second write to the gradient of a parameter adds. Parts that tile a gradient
- * are written as the first of them. */
+/* How a deposit writes id's value: a second write to the gradient of a parameter adds. */
+static int deposit_mode(ur__work *w, uint32_t deposit, uint32_t id, uint32_t *slot)
+{
+    const int64_t *a = ur__attr(w, deposit);
+    uint8_t *seen = &w->p->deposits[a[0]][a[1]];
+    *slot = (uint32_t)a[0];
+    int mode = *seen ? UR__ADD : UR__BY_STAMP;
+    ur_params *ps = w->g->slot[a[0]].store;
+    bool rows = !*seen && only_rows(w, id) && ur__rows_prepare(ps, &ps->param[a[1]]);
+    *seen = rows ? UR__BY_ROWS : UR__WHOLE;
+    return mode;
+}
+
+/* How the memory of id is written. Parts that tile a gradient are written as the first of them. */
 static int write_mode(ur__work *w, ur__loc y, uint32_t id, uint32_t *slot)
 {
     *slot = 0;
@@ -169,17 +181,10 @@ static int write_mode(ur__work *w, ur__loc y, uint32_t id, uint32_t *slot)
         return w->stored[id] == UR__SEEDED ? UR__ADD : UR__OVER;
     id = ur__root(w, id, NULL);
     uint32_t deposit = w->user[id];
-    const int64_t *a = ur__attr(w, deposit);
-    uint8_t *seen = &w->p->deposits[a[0]][a[1]];
-    *slot = (uint32_t)a[0];
-    if (w->mode[id])
-        return w->mode[id] - 1;
-    int mode = *seen ? UR__ADD : UR__BY_STAMP;
-    w->mode[id] = (uint8_t)(mode + 1);
-    ur_params *ps = w->g->slot[a[0]].store;
-    bool rows = !*seen && only_rows(w, id) && ur__rows_prepare(ps, &ps->param[a[1]]);
-    *seen = rows ? UR__BY_ROWS : UR__WHOLE;
-    return mode;
+    if (!w->mode[id])
+        w->mode[id] = (uint8_t)(1 + deposit_mode(w, deposit, id, slot));
+    *slot = (uint32_t)ur__attr(w, deposit)[0];
+    return w->mode[id] - 1;
 }
 
 /* Rows of a sum of nothing else: the first ones find zeros. */
@@ -187,15 +192,33 @@ static bool emit_rows(ur__work *w, uint32_t id)
 {
     uint32_t sum = w->root[id], slot;
     ur__loc y = ur__where(w, sum);
-    bool first = !w->mode[sum];
+    bool first = !w->begun[sum];
+    w->begun[sum] = 1;
     int write = write_mode(w, y, sum, &slot);
-    w->mode[sum] = (uint8_t)(write + 1);
     return (!first || emit_zero(w, sum, y, write, slot)) && emit_scatter(w, id, y);
+}
+
+/* Some terms of a sum of products: the first ones write it, later ones add. */
+static bool emit_chunk(ur__work *w, uint32_t leader)
+{
+    uint32_t sum = w->root[leader], slot, *product;
+    size_t n = 1;
+    for (uint32_t u = w->next[leader]; u != UINT32_MAX; u = w->next[u])
+        n++;
+    if (!(product = ur__bump_alloc(&w->g->scratch, n * sizeof *product)))
+        return ur__out_of_memory(&w->g->owner);
+    n = 0;
+    for (uint32_t u = leader; u != UINT32_MAX; u = w->next[u])
+        product[n++] = u;
+    bool first = !w->begun[sum];
+    w->begun[sum] = 1;
+    int write = write_mode(w, ur__where(w, sum), sum, &slot);
+    return ur__emit_contraction(w, leader, product, n, first ? write : UR__ADD, slot);
 }
 
 bool ur__emit_accumulate(ur__work *w, uint32_t id)
 {
-    if (w->stored[id] == UR__GATHERED)
+    if (w->stored[id] == UR__GATHERED || w->stored[id] == UR__CHUNKED)
         return true;
     const ur__node *x = &w->t->node[id];
     const uint32_t *in = ur__in(w, id);
@@ -232,36 +255,6 @@ bool ur__emit_accumulate(ur__work *w, uint32_t id)
     return ok;
 }
 
-static bool emit_call(ur__work *w, uint32_t id)
-{
-    const ur__node *x = &w->t->node[id];
-    ur__plan *p = w->p;
-    ur__call *c = ur__add_step(w, UR__CALL, id, sizeof *c);
-    if (!c)
-        return false;
-    c->op = x->op;
-    c->n_in = (int)x->n_in;
-    c->n_attr = x->n_attr;
-    c->type = x->type;
-    c->out = ur__where(w, id);
-    c->shape = ur__shape_at(w, id)->s;
-    c->in = ur__bump_alloc(&p->memory, (x->n_in + 1) * sizeof *c->in);
-    c->shape_in = ur__bump_alloc(&p->memory, (x->n_in + 1) * sizeof *c->shape_in);
-    c->type_in = ur__bump_alloc(&p->memory, (x->n_in + 1) * sizeof *c->type_in);
-    c->attr = ur__bump_alloc(&p->memory, (x->n_attr + 1u) * sizeof *c->attr);
-    if (!c->in || !c->shape_in || !c->type_in || !c->attr)
-        return ur__out_of_memory(&w->g->owner);
-    for (uint32_t i = 0; i < x->n_in; i++) {
-        uint32_t u = ur__in(w, id)[i];
-        c->in[i] = ur__where(w, u);
-        c->shape_in[i] = ur__shape_at(w, u)->s;
-        c->type_in[i] = (ur_type)w->t->node[u].type;
-    }
-    if (x->n_attr)
-        memcpy(c->attr, ur__attr(w, id), x->n_attr * sizeof *c->attr);
-    return true;
-}
-
 /* A gradient that was not made in the store is moved there. */
 static bool emit_deposit(ur__work *w, uint32_t id)
 {
@@ -273,8 +266,7 @@ static bool emit_deposit(ur__work *w, uint32_t id)
                   ps->param[a[1]].offset * ur__type_size((int)ps->type) };
     if (x.region == y.region && x.offset == y.offset)
         return true;
-    w->user[d] = id;
-    int write = write_mode(w, y, d, &slot);
+    int write = deposit_mode(w, id, d, &slot);
     ptrdiff_t step[UR_MAX_RANK];
     ur__natural_strides(&ur__shape_at(w, d)->s, step);
     return emit_part(w, d, d, y, step, write, slot);
@@ -320,10 +312,12 @@ static bool emit_unit(ur__work *w, uint32_t id)
     }
     case R_ROWS:
         return emit_rows(w, id);
+    case R_CHUNK:
+        return emit_chunk(w, id);
     case R_CONCAT:
         return emit_concat(w, id);
     case R_CALL:
-        return emit_call(w, id);
+        return ur__emit_call(w, id);
     case R_EFFECT:
         return w->t->node[id].op != &ur__op_deposit || emit_deposit(w, id);
     default:

@@ -63,7 +63,8 @@ void ur_give(ur_rule *r, int operand, ur_node x)
     if (ur__live(x) && x.owner == g && op->kind == UR_MAP &&
         ur__at(g, x.id)->shape != ur__at(g, r->in[operand].id)->shape) {
         ur_shape s = ur_shape_of(r->in[operand]);
-        x = ur__sum_to(NULL, x, &s);
+        ur_node y = ur__sum_rows(&e->rewriting, x, &s);
+        x = ur__live(y) ? y : ur__sum_to(NULL, x, &s);
     }
     if (g->owner.failed)
         return;

@@ -5,6 +5,8 @@
  * have raised the level. Clusters are the components of such edges (union-find); level order is
  * then an order of execution, products and the like of a level before its clusters.
  *
+ * Nodes of one level and shape that read the same value are joined as well: it is read once.
+ *
  * A node that a gradient rule made is anchored: its level is at least that of the gradient that the
  * rule was given, or else 1 - y^2 would be computed in the forward pass and kept. */
 #include "graph/plan/plan.h"
@@ -106,11 +108,23 @@ static void sink_seeds(ur__work *w)
             w->level[id] = w->level[w->root[id]] - 2;
 }
 
+/* Joins id with the elementwise node of its level that read u before it, if it can be. */
+static void join_reader(const ur__work *w, uint32_t *parent, uint32_t *last, uint32_t u,
+                        uint32_t id)
+{
+    uint32_t v = *last - 1;
+    if (*last && w->level[v] == w->level[id] && fusable(w, v, id) && w->role[u] != R_LEAF &&
+        w->t->node[u].shape == w->t->node[id].shape)
+        parent[find(parent, v)] = find(parent, id);
+    *last = id + 1;
+}
+
 bool ur__pass_fuse(ur__work *w)
 {
     bool fuse = ur__on(w->g, UR__BIT_fuse);
     uint32_t *parent = ur__bump_alloc(&w->g->scratch, w->n * sizeof *parent);
-    if (!parent)
+    uint32_t *reader = ur__bump_alloc(&w->g->scratch, w->n * sizeof *reader);
+    if (!parent || !reader)
         return ur__out_of_memory(&w->g->owner);
     for (uint32_t id = 0; id < w->n; id++) {
         parent[id] = id;
@@ -123,6 +137,8 @@ bool ur__pass_fuse(ur__work *w)
             uint32_t u = ur__in(w, id)[i];
             if (fusable(w, u, id) && w->level[u] == w->level[id])
                 parent[find(parent, u)] = find(parent, id);
+            else
+                join_reader(w, parent, &reader[u], u, id);
         }
     }
     sink_seeds(w);

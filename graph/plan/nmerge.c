@@ -9,32 +9,40 @@
 
 enum { HEADS = 4 };
 
+/* Term i of a sum or of a chunk of one; UINT32_MAX after the last. */
+static uint32_t next_term(const ur__work *w, uint32_t id, uint32_t i, uint32_t before)
+{
+    if (w->role[id] == R_CHUNK)
+        return i ? w->next[before] : id;
+    return i < w->t->node[id].n_in ? ur__in(w, id)[i] : UINT32_MAX;
+}
+
 /* A sum of nothing but products that can be terms, with right operands that are not packed once. */
 static bool candidate(const ur__work *w, uint32_t id)
 {
-    const ur__node *x = &w->t->node[id];
-    if (w->role[id] != R_ACCUMULATE || x->n_in < 2)
+    if (w->role[id] != R_CHUNK &&
+        (w->role[id] != R_ACCUMULATE || w->stored[id] || w->t->node[id].n_in < 2))
         return false;
-    for (uint32_t i = 0; i < x->n_in; i++) {
-        uint32_t u = ur__in(w, id)[i];
-        if (w->role[u] != R_ABSORBED || !ur__plain_product(w, u) ||
+    for (uint32_t i = 0, u = 0; (u = next_term(w, id, i, u)) != UINT32_MAX; i++)
+        if ((w->role[u] != R_ABSORBED && u != id) || !ur__plain_product(w, u) ||
             w->role[ur__root(w, ur__in(w, u)[1], NULL)] == R_LEAF)
             return false;
-    }
     return true;
 }
 
 static bool same_left(const ur__work *w, uint32_t x, uint32_t y)
 {
-    const ur__node *a = &w->t->node[x], *b = &w->t->node[y];
-    if (a->n_in != b->n_in || a->type != b->type)
+    if (w->role[x] != w->role[y] || w->t->node[x].type != w->t->node[y].type)
         return false;
-    for (uint32_t i = 0; i < a->n_in; i++) {
-        uint32_t u = ur__in(w, x)[i], v = ur__in(w, y)[i];
+    uint32_t u = 0, v = 0;
+    for (uint32_t i = 0;; i++) {
+        u = next_term(w, x, i, u);
+        v = next_term(w, y, i, v);
+        if (u == UINT32_MAX || v == UINT32_MAX)
+            return u == v;
         if (ur__in(w, u)[0] != ur__in(w, v)[0] || ur__attr(w, u)[0] != ur__attr(w, v)[0])
             return false;
     }
-    return true;
 }
 
 static void join(ur__work *w, uint32_t id, uint32_t head)
@@ -42,8 +50,7 @@ static void join(ur__work *w, uint32_t id, uint32_t head)
     const ur__node *x = &w->t->node[id];
     w->gang[id] = head + 1;
     w->pos[id] = w->pos[head];
-    for (uint32_t i = 0; i < x->n_in; i++) {
-        uint32_t u = ur__in(w, id)[i];
+    for (uint32_t i = 0, u = 0; (u = next_term(w, id, i, u)) != UINT32_MAX; i++) {
         w->pos[u] = w->pos[head];
         w->p->saved[UR__BIT_nmerge] += (double)ur__shape_at(w, ur__in(w, u)[0])->count *
                                        (double)ur__type_size(x->type);
@@ -51,12 +58,41 @@ static void join(ur__work *w, uint32_t id, uint32_t head)
     w->p->merged[UR__BIT_nmerge]++;
 }
 
+/* Counts the deposits into each parameter, up to 2: [slot][parameter]. */
+static uint8_t **count_deposits(const ur__work *w)
+{
+    ur_graph *g = w->g;
+    uint8_t **count = ur__bump_alloc(&g->scratch, (g->n_slots + 1) * sizeof *count);
+    for (size_t s = 0; count && s < g->n_slots; s++)
+        if (!(count[s] = ur__bump_alloc(&g->scratch, g->slot[s].store->n)))
+            return NULL;
+    for (uint32_t id = 0; count && id < w->n; id++)
+        if (w->t->node[id].op == &ur__op_deposit) {
+            const int64_t *a = ur__attr(w, id);
+            count[a[0]][a[1]] += count[a[0]][a[1]] < 2;
+        }
+    return count;
+}
+
+/* Joining moves a sum before others: not when those may write the same gradient. */
+static bool shares_destination(const ur__work *w, uint32_t id, uint8_t *const *count)
+{
+    uint32_t user = w->user[ur__root(w, id, NULL)];
+    const int64_t *a = ur__attr(w, user);
+    return w->t->node[user].op == &ur__op_deposit && count[a[0]][a[1]] > 1;
+}
+
 bool ur__pass_nmerge(ur__work *w)
 {
     uint32_t head[HEADS], n = 0, level = 0;
-    for (uint32_t pos = 0; ur__on(w->g, UR__BIT_nmerge) && pos < w->n_units; pos++) {
+    if (!ur__on(w->g, UR__BIT_nmerge))
+        return true;
+    uint8_t **deposits = count_deposits(w);
+    if (!deposits)
+        return ur__out_of_memory(&w->g->owner);
+    for (uint32_t pos = 0; pos < w->n_units; pos++) {
         uint32_t id = w->order[pos], k = 0;
-        if (!candidate(w, id))
+        if (!candidate(w, id) || shares_destination(w, id, deposits))
             continue;
         if (w->level[id] != level)
             n = 0;

@@ -103,7 +103,7 @@ static bool tiles_can_add(const ur__work *w, uint32_t id)
     for (uint32_t i = 0; i < w->t->node[id].n_in; i++) {
         uint32_t pad = ur__in(w, id)[i], part = ur__in(w, pad)[0];
         bool adds = w->role[part] == R_ACCUMULATE
-                  ? !w->stored[part]
+                  ? !w->stored[part] || w->stored[part] == UR__CHUNKED
                   : w->role[part] == R_CONTRACTION && ur__plain_product(w, part);
         if (w->role[pad] != R_PART && (!adds || w->uses[part] != 1))
             return false;
@@ -117,7 +117,7 @@ static bool can_add(const ur__work *w, uint32_t id)
     case R_CONTRACTION: return ur__plain_product(w, id);
     case R_SCATTER: return true;
     case R_ACCUMULATE:
-        return !w->stored[id] || w->stored[id] == UR__GATHERED ||
+        return !w->stored[id] || w->stored[id] == UR__GATHERED || w->stored[id] == UR__CHUNKED ||
                (w->stored[id] == UR__TILED && tiles_can_add(w, id));
     default: return false;
     }

@@ -47,6 +47,7 @@ static bool prepare(ur__work *w)
     w->strict = ur__bump_alloc(s, n);
     w->stored = ur__bump_alloc(s, n);
     w->again = ur__bump_alloc(s, n);
+    w->begun = ur__bump_alloc(s, n);
     w->mode = ur__bump_alloc(s, n);
     w->uses = ur__bump_alloc(s, n * sizeof *w->uses);
     w->user = ur__bump_alloc(s, n * sizeof *w->user);
@@ -63,7 +64,7 @@ static bool prepare(ur__work *w)
     w->last = ur__bump_alloc(s, n * sizeof *w->last);
     w->reader = ur__bump_alloc(s, n * sizeof *w->reader);
     w->gang = ur__bump_alloc(s, n * sizeof *w->gang);
-    return w->role && w->goal && w->strict && w->stored && w->again && w->mode && w->uses &&
+    return w->role && w->goal && w->strict && w->stored && w->again && w->begun && w->mode && w->uses &&
            w->user && w->root && w->offset && w->stride && w->level && w->unit && w->pos && w->order && w->next &&
            w->loc && w->first && w->last && w->reader && w->gang;
 }
@@ -115,7 +116,7 @@ static bool build(ur_graph *g, ur__plan *p)
     if (!prepare(&w))
         return ur__out_of_memory(&g->owner);
     bool ok = ur__pass_live(&w) && ur__pass_kmerge(&w) && ur__pass_views(&w) &&
-              ur__pass_fuse(&w) && ur__pass_schedule(&w) && ur__pass_nmerge(&w) &&
+              ur__pass_fuse(&w) && ur__pass_chunk(&w) && ur__pass_schedule(&w) && ur__pass_nmerge(&w) &&
               ur__pass_offsets(&w) && ur__pass_emit(&w) && keep_labels(&w);
     p->consts = g->consts;              /* the leaves that rules made belong to the plan now */
     memset(&g->consts, 0, sizeof g->consts);

@@ -6,6 +6,7 @@
  *     kmerge              sums of products become one contraction over all of them
  *     views               slices and stacks that need no copy
  *     fuse                clusters of elementwise nodes, levels
+ *     chunk               sums of products over many steps are added as they become known
  *     schedule            the order of units
  *     nmerge              sums of products with the same left operands take turns
  *     offsets             the arena
@@ -17,7 +18,7 @@
 #include "graph/internal.h"
 
 /* Rewrites that can be switched off; a bit each in g->off. */
-#define UR__REWRITES(X) X(split) X(swap) X(kmerge) X(nmerge) X(fuse) X(recompute) X(views) X(accumulate) X(pack)
+#define UR__REWRITES(X) X(split) X(swap) X(kmerge) X(nmerge) X(fuse) X(recompute) X(chunk) X(views) X(accumulate) X(pack)
 enum {
 #define X(name) UR__BIT_##name,
     UR__REWRITES(X)
@@ -103,13 +104,18 @@ typedef struct ur__scatter {
     uint32_t slot, table;               /* as in ur__zero: marks the rows */
 } ur__scatter;
 
-typedef struct ur__call {
+/* A compute function on operands of given shapes; shared like programs. */
+typedef struct ur__routine {
     const ur_op *op;
     int n_in, n_attr, type;
-    ur__loc *in, out;
-    ur_shape *shape_in, shape;
+    ur_shape shape, *shape_in;
     ur_type *type_in;
     int64_t *attr;
+    struct ur__routine *next;           /* in the plan's list of those with the same op */
+} ur__routine;
+typedef struct ur__call {
+    const ur__routine *routine;
+    ur__loc out, in[];
 } ur__call;
 
 typedef struct ur__commit {             /* the new value of a state */
@@ -149,6 +155,7 @@ struct ur__plan {
     ur__step *step;
     size_t n_steps, step_cap;
     ur__program *programs[64];          /* by hash */
+    ur__routine *routines[64];
     ur__commit *commit;
     size_t n_commits;
     ur__kept *kept;
@@ -179,6 +186,7 @@ typedef enum ur__role {
     R_CONTRACTION, R_CALL, R_SCATTER, R_PAD, R_SLICE, R_CONCAT,
     R_PART,                             /* a padded part, moved into its sum once it is there */
     R_ROWS,                             /* scattered rows, likewise added to theirs */
+    R_CHUNK,                            /* the first of some products added to theirs together */
     R_EFFECT
 } ur__role;
 
@@ -187,6 +195,7 @@ enum {
     UR__STORED = 1,                     /* elementwise: wanted outside its cluster */
     UR__TILED,                          /* a sum: its parts tile it, nothing is left to add */
     UR__GATHERED,                       /* a sum of scattered rows, added once they are there */
+    UR__CHUNKED,                        /* a sum of products, added some at a time */
     UR__SEEDED,                         /* a sum: one term is computed in its place, others add */
 };
 
@@ -198,6 +207,7 @@ typedef struct ur__work {
     uint32_t *map;              /* tape -> plan's tape */
     uint8_t *role, *goal, *strict, *stored;
     uint8_t *again;             /* not stored: whoever reads it later computes it again */
+    uint8_t *begun;             /* a sum that some step has written to */
     uint8_t *mode;              /* 1 + how a root in a gradient block is written */
     uint32_t *uses;             /* live consumers */
     uint32_t *user;             /* the last of them */
@@ -209,7 +219,7 @@ typedef struct ur__work {
     uint32_t n_units;
     size_t level_begin;         /* the first step of the level under way */
     uint32_t *gang;             /* 1 + the sum with which it takes turns, or 0 */
-    uint32_t *next;             /* members of a unit, linked in order of the tape */
+    uint32_t *next;             /* members of a cluster in order of the tape; terms of a chunk */
     ur__loc *loc;               /* of roots */
     uint32_t *first, *last;     /* positions of roots */
     uint32_t *reader;           /* the last node that reads a root, 1 + id; 0 not elementwise */
@@ -219,6 +229,7 @@ bool ur__pass_live(ur__work *w);
 bool ur__pass_kmerge(ur__work *w);
 bool ur__pass_views(ur__work *w);
 bool ur__pass_fuse(ur__work *w);
+bool ur__pass_chunk(ur__work *w);
 bool ur__pass_schedule(ur__work *w);
 bool ur__pass_nmerge(ur__work *w);
 bool ur__pass_offsets(ur__work *w);
@@ -244,7 +255,7 @@ static inline bool ur__elementwise(const ur__work *w, uint32_t id)
 static inline bool ur__computed(const ur__work *w, uint32_t id)
 {
     uint8_t r = w->role[id];
-    return r >= R_MAP && r <= R_ROWS && r != R_ABSORBED;
+    return r >= R_MAP && r <= R_CHUNK && r != R_ABSORBED;
 }
 
 /* What a step of another unit reads when it reads u: u itself, or what it computes u from. */
@@ -265,6 +276,7 @@ bool ur__emit_program(ur__work *w, uint32_t unit);
 bool ur__emit_contraction(ur__work *w, uint32_t node, const uint32_t *terms, size_t n_terms,
                           int write, uint32_t slot);
 bool ur__emit_accumulate(ur__work *w, uint32_t node);
+bool ur__emit_call(ur__work *w, uint32_t node);
 bool ur__emit_move(ur__work *w, uint32_t node, ur__loc x, const ptrdiff_t *x_step, ur__loc y,
                    const ptrdiff_t *y_step, const ur_shape *s, int write, uint32_t slot);
 /* Whether a contraction has no batch loop, so that it can be a term of a merged one. */

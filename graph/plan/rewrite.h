@@ -8,9 +8,15 @@
 
 #include "graph/plan/plan.h"
 
+enum { UR__ONES = 8 };
+
 typedef struct ur__rewriting {
     ur_graph *g;
     ur__plan *p;
+    struct {
+        int n;
+        uint32_t node;
+    } ones[UR__ONES];                   /* constants of rowsum.c, by n */
     uint32_t *table;                    /* 1 + nodes made by ur__once, open addressing */
     size_t cap, n;
 } ur__rewriting;
@@ -30,6 +36,9 @@ ur_node ur__once(ur__rewriting *w, const ur_op *op, const ur_node in[], int n_in
 ur_node ur__split_concat(ur__rewriting *w, const ur__product *p);
 ur_node ur__swap_gather(ur__rewriting *w, const ur__product *p);
 
+/* The sum of x's rows, of the shape s, as a product; or nil: a plain sum is right. */
+ur_node ur__sum_rows(ur__rewriting *w, ur_node x, const ur_shape *s);
+
 static inline bool ur__bypassable(const ur_graph *g, ur_node x)
 {
     return !(ur__at(g, x.id)->flags & UR__WANTED);
@@ -40,6 +49,7 @@ static inline ur_node ur__operand_of(ur_graph *g, ur_node x, uint32_t k)
 }
 
 /* Ops that rewrites look for and make. */
+ur_node ur__reshape_to(ur_at at, ur_node x, const ur_shape *s);
 extern const ur_op ur__op_matmul, ur__op_gather, ur__op_one_hot, ur__op_slice, ur__op_index;
 
 #endif

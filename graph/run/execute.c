@@ -33,7 +33,7 @@ size_t ur__scratch_needed(const ur__plan *p)
         else if (p->step[i].what == UR__CONTRACT)
             n = ((const ur__contraction *)body)->n_terms * sizeof(ur__segment) + 64 + gemm;
         else if (p->step[i].what == UR__CALL)
-            n = (size_t)((const ur__call *)body)->n_in * sizeof(void *) + 64;
+            n = (size_t)((const ur__call *)body)->routine->n_in * sizeof(void *) + 64;
         most = n > most ? n : most;
     }
     return most;

@@ -141,14 +141,15 @@ void ur__run_scatter(ur__run *r, const ur__scatter *s)
 
 void ur__run_call(ur__run *r, const ur__call *c)
 {
+    const ur__routine *f = c->routine;
     const void **in = (const void **)r->scratch;
-    for (int i = 0; i < c->n_in; i++)
+    for (int i = 0; i < f->n_in; i++)
         in[i] = ur__ptr(r, c->in[i]);
     ur_compute compute = {
-        .n_in = c->n_in, .in = in, .shape_in = c->shape_in, .type_in = c->type_in,
-        .out = ur__ptr(r, c->out), .shape = c->shape, .type = (ur_type)c->type,
-        .precision = r->g->precision, .attr = c->attr, .n_attr = c->n_attr, .key = r->key,
+        .n_in = f->n_in, .in = in, .shape_in = f->shape_in, .type_in = f->type_in,
+        .out = ur__ptr(r, c->out), .shape = f->shape, .type = (ur_type)f->type,
+        .precision = r->g->precision, .attr = f->attr, .n_attr = f->n_attr, .key = r->key,
         .self = r,
     };
-    c->op->compute(&compute);
+    f->op->compute(&compute);
 }

@@ -69,7 +69,8 @@ static bool step_finite(const ur__run *r, const ur__step *s)
     }
     case UR__CALL: {
         const ur__call *c = s->body;
-        return finite_block(ur__ptr(r, c->out), c->type, ur__elements(&c->shape));
+        return finite_block(ur__ptr(r, c->out), c->routine->type,
+                            ur__elements(&c->routine->shape));
     }
     case UR__MOVE: {
         const ur__move *m = s->body;

@@ -280,7 +280,7 @@ void KERNEL(gemm)(ptrdiff_t m, ptrdiff_t n, const ur__segment *s, ptrdiff_t n_se
         all_packed = all_packed && packed;
         /* Tiles may read rows where they are. Columns, and the rows of B, are worth a copy when it
          * is read more than once, or makes one piece of many short ones. */
-        in_place_b = in_place_b && (packed || (t->b_n == 1 && t->k >= SHORT));
+        in_place_b = in_place_b && (packed || (t->b_n == 1 && (t->k >= SHORT || m == 1)));
         in_place_a = in_place_a && (t->a_k == 1 || (t->a_m == 1 && t->k >= SHORT
                                                     && (m <= MR || n <= NR)));
     }
