@@ -84,6 +84,7 @@ void ur__argument(ur_at at, int k, char *out, size_t size);
 enum {
     UR__KEEP = 1,               /* the value is to remain after the run */
     UR__GROWS = 2,              /* depends on a parameter that is not frozen */
+    UR__SLICED = 8,             /* slices of its first axis, two or more, make up most of it */
     UR__WANTED = 4,             /* its gradient is asked for: rewrites leave it where it is */
 };
 

@@ -216,6 +216,14 @@ static bool emit_chunk(ur__work *w, uint32_t leader)
     return ur__emit_contraction(w, leader, product, n, first ? write : UR__ADD, slot);
 }
 
+/* Whether u lies where the sum id is computed, so that the others add to it. */
+static bool is_seed(const ur__work *w, uint32_t id, uint32_t u)
+{
+    return w->stored[id] == UR__SEEDED && w->role[u] != R_ABSORBED &&
+           ur__root(w, u, NULL) == ur__root(w, id, NULL) &&
+           ur__where(w, u).offset == ur__where(w, id).offset;
+}
+
 bool ur__emit_accumulate(ur__work *w, uint32_t id)
 {
     if (w->stored[id] == UR__GATHERED || w->stored[id] == UR__CHUNKED)
@@ -237,7 +245,7 @@ bool ur__emit_accumulate(ur__work *w, uint32_t id)
     for (uint32_t i = 0; ok && i < x->n_in; i++) {
         uint32_t u = in[i];
         ptrdiff_t step[UR_MAX_RANK];
-        if (w->role[u] == R_PART || (w->stored[id] == UR__SEEDED && w->root[u] == id)) {
+        if (w->role[u] == R_PART || is_seed(w, id, u)) {
             continue;
         } else if (w->role[u] != R_ABSORBED) {
             ur__natural_strides(&ur__shape_at(w, id)->s, step);

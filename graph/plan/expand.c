@@ -31,7 +31,7 @@ typedef struct expansion {
     size_t term_cap;
     uint32_t now;               /* node whose rule runs */
     /* of the whole tape */
-    uint8_t *wanted;
+    uint8_t *marks;             /* by recorded node: UR__WANTED, UR__SLICED */
     ur__rewriting rewriting;
 } expansion;
 
@@ -275,8 +275,7 @@ static bool copy_node(expansion *e, uint32_t id)
         t->operand[t->n_operands++] = e->map[e->from->operand[x->in + i]];
     for (uint32_t i = 0; i < x->n_attr; i++)
         t->attr[t->n_attrs++] = e->from->attr[x->attr + i];
-    if (e->wanted[id])
-        y->flags |= UR__WANTED;
+    y->flags |= e->marks[id] & (UR__WANTED | UR__SLICED);
     t->origin[t->n] = e->from->origin[id];
     e->map[id] = (uint32_t)t->n++;
     return true;
@@ -288,7 +287,7 @@ static void mark_wanted(expansion *e, const ur__node *request)
     const int64_t *a = e->from->attr + request->attr;
     const uint32_t *xs = e->from->operand + request->in + a[UR__A_YS] + a[UR__A_SEEDS];
     for (int64_t j = 0; j < a[UR__A_XS]; j++)
-        e->wanted[xs[j]] = 1;
+        e->marks[xs[j]] |= UR__WANTED;
 }
 
 /* Puts a better form in the place of a recorded product; false: it stays. */
@@ -305,6 +304,8 @@ static bool rewrite_product(expansion *e, uint32_t id)
     ur_node y = ur__split_concat(&e->rewriting, &p);
     if (!ur__live(y) && !g->owner.failed)
         y = ur__swap_gather(&e->rewriting, &p);
+    if (!ur__live(y) && !g->owner.failed)
+        y = ur__merge_rows(&e->rewriting, &p);
     g->rule_of = NULL;
     if (!ur__live(y))
         return false;
@@ -313,14 +314,33 @@ static bool rewrite_product(expansion *e, uint32_t id)
     return true;
 }
 
+/* Counts what slices of the first axis take of their operands. */
+static void mark_sliced(expansion *e, uint32_t id, uint32_t *taken)
+{
+    const ur__tape *t = e->from;
+    const int64_t *a = t->attr + t->node[id].attr;
+    uint32_t u = t->operand[t->node[id].in];
+    const ur_shape *s = &e->g->shape[t->node[u].shape].s;
+    if (a[0] != 0 || a[2] >= s->dim[0])
+        return;
+    taken[u] += (uint32_t)a[2];
+    if (4 * (uint64_t)taken[u] >= 3 * (uint64_t)s->dim[0])
+        e->marks[u] |= UR__SLICED;
+}
+
 static bool prepare(expansion *e)
 {
-    e->wanted = ur__bump_alloc(&e->g->scratch, e->from->n + 1);
-    if (!e->wanted)
+    uint32_t *taken = ur__bump_alloc(&e->g->scratch, (e->from->n + 1) * sizeof *taken);
+    e->marks = ur__bump_alloc(&e->g->scratch, e->from->n + 1);
+    if (!e->marks || !taken)
         return ur__out_of_memory(&e->g->owner);
-    for (size_t id = 0; id < e->from->n; id++)
-        if (e->from->node[id].op == &ur__op_request)
+    for (uint32_t id = 0; id < e->from->n; id++) {
+        const ur_op *op = e->from->node[id].op;
+        if (op == &ur__op_request)
             mark_wanted(e, &e->from->node[id]);
+        else if (op->kind == UR_SLICE)
+            mark_sliced(e, id, taken);
+    }
     return true;
 }
 

@@ -35,6 +35,7 @@ ur_node ur__once(ur__rewriting *w, const ur_op *op, const ur_node in[], int n_in
 /* The value of a product in a better form, or nil: it stays as it is (or an error is set). */
 ur_node ur__split_concat(ur__rewriting *w, const ur__product *p);
 ur_node ur__swap_gather(ur__rewriting *w, const ur__product *p);
+ur_node ur__merge_rows(ur__rewriting *w, const ur__product *p);
 
 /* The sum of x's rows, of the shape s, as a product; or nil: a plain sum is right. */
 ur_node ur__sum_rows(ur__rewriting *w, ur_node x, const ur_shape *s);

@@ -41,6 +41,8 @@ ur_node ur__split_concat(ur__rewriting *w, const ur__product *p)
             return UR_NIL;
         ur_node y = ur__swap_gather(w, &q);
         if (!ur__live(y))
+            y = ur__merge_rows(w, &q);
+        if (!ur__live(y))
             y = ur_record(NULL, &ur__op_matmul, (ur_node[]){ q.a, q.b }, 2, q.transposed, 2);
         if (!ur__live(y))
             return UR_NIL;

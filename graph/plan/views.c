@@ -157,22 +157,73 @@ static bool place_rows(ur__work *w, uint32_t id)
     return true;
 }
 
-/* Lets one term that products are added to be computed where the sum will be. */
-static void place_seed(ur__work *w, uint32_t id)
+/* Of each value, what slices that nobody else reads have taken of it so far, in elements from `begin`
+ * to `end`; `shared` when others read it too, or slices overlap. */
+typedef struct slices {
+    int64_t begin, end;
+    bool any, shared;
+} slices;
+
+static void note_slice(const ur__work *w, slices *s, uint32_t id)
+{
+    const int64_t *a = ur__attr(w, id);
+    uint32_t u = ur__in(w, id)[0];
+    const ur_shape *from = &ur__shape_at(w, u)->s;
+    int64_t row = 1, begin, end;
+    for (int i = (int)a[0] + 1; i < from->rank; i++)
+        row *= from->dim[i];
+    begin = a[1] * row;
+    end = begin + (int64_t)ur__shape_at(w, id)->count;
+    s->shared |= !leading(from, a[0]) || (s->any && begin < s->end && end > s->begin);
+    s->begin = !s->any || begin < s->begin ? begin : s->begin;
+    s->end = !s->any || end > s->end ? end : s->end;
+    s->any = true;
+}
+
+static slices *find_slices(const ur__work *w)
+{
+    slices *s = ur__bump_alloc(&w->g->scratch, w->n * sizeof *s);
+    for (uint32_t id = 0; s && id < w->n; id++)
+        for (uint32_t i = 0; w->role[id] != R_DEAD && i < w->t->node[id].n_in; i++)
+            if (w->role[id] == R_SLICE)
+                note_slice(w, &s[ur__in(w, id)[i]], id);
+            else
+                s[ur__in(w, id)[i]].shared = true;
+    return s;
+}
+
+/* Whether u is a slice of a computed value that only such slices read, and only the sum reads u. */
+static bool own_slice(const ur__work *w, const slices *s, uint32_t u)
+{
+    uint32_t of = w->root[u];
+    return w->role[u] == R_ALIAS && w->t->node[u].op->kind == UR_SLICE && w->uses[u] == 1 &&
+           !w->stride[u] && of == ur__in(w, u)[0] && w->root[of] == of && ur__computed(w, of) &&
+           !w->goal[of] && !s[of].shared;
+}
+
+/* Lets one term to which products are added lie where the sum will be: rows gathered there, or the
+ * slice of a sequence in which the sum is then computed. */
+static void place_seed(ur__work *w, const slices *s, uint32_t id)
 {
     bool products = false;
     uint32_t seed = id;
     for (uint32_t i = 0; i < w->t->node[id].n_in; i++) {
         uint32_t u = ur__in(w, id)[i];
         products |= w->role[u] == R_ABSORBED && w->t->node[u].op->kind == UR_CONTRACTION;
-        if (seed == id && w->role[u] == R_CALL && w->uses[u] == 1)
+        if (seed == id && ((w->role[u] == R_CALL && w->uses[u] == 1) || own_slice(w, s, u)))
             seed = u;
     }
-    if (!products || seed == id || w->t->node[w->user[id]].op == &ur__op_deposit)
+    if (!products || seed == id || w->t->node[w->user[id]].op == &ur__op_deposit || w->goal[id])
         return;
-    place(w, seed, id, 0);
-    if (w->root[seed] == id)
-        w->stored[id] = UR__SEEDED;
+    if (w->role[seed] == R_CALL) {
+        place(w, seed, id, 0);
+        if (w->root[seed] != id)
+            return;
+    } else {
+        w->root[id] = w->root[seed];
+        w->offset[id] = w->offset[seed];
+    }
+    w->stored[id] = UR__SEEDED;
 }
 
 /* A sum of parts in front that tile it, in either order, needs no zeros and no additions. */
@@ -210,6 +261,9 @@ static void place_sum(ur__work *w, uint32_t id)
 bool ur__pass_views(ur__work *w)
 {
     bool on = ur__on(w->g, UR__BIT_views);
+    const slices *s = find_slices(w);
+    if (!s)
+        return ur__out_of_memory(&w->g->owner);
     mark_strict(w);
     for (uint32_t id = 0; id < w->n; id++) {
         switch (w->role[id]) {
@@ -228,7 +282,7 @@ bool ur__pass_views(ur__work *w)
             if (on)
                 place_sum(w, id);
             if (on && !w->stored[id] && !place_rows(w, id))
-                place_seed(w, id);
+                place_seed(w, s, id);
             break;
         default:
             break;

@@ -1,0 +1,32 @@
+/* M-merge: products of the parts of one sequence with one weight are parts of one product,
+ *
+ *     x_t W = (X W)_t,
+ *
+ * which reads the weight once instead of T times, and so do its adjoints: dW = X^T dP is one
+ * product, dX = dP W^T another. Worth it while a step has too few rows to keep the machine busy with
+ * each number of W that it loads. What is added to x_t W is added where it lies (views.c). */
+#include "graph/plan/rewrite.h"
+
+enum { FEW = 48 };                      /* rows of a step */
+
+ur_node ur__merge_rows(ur__rewriting *w, const ur__product *p)
+{
+    ur_graph *g = w->g;
+    const ur__node *x = ur__at(g, p->a.id);
+    if (!ur__on(g, UR__BIT_mmerge) || x->op->kind != UR_SLICE || p->transposed[0] ||
+        !ur__bypassable(g, p->a) || ur_shape_of(p->b).rank != 2 ||
+        ur_count(p->a) > (size_t)FEW * (size_t)ur_dim(p->a, -1))
+        return UR_NIL;
+    const ur_op *slice = x->op;
+    int64_t attr[3];
+    memcpy(attr, g->into->attr + x->attr, sizeof attr);
+    ur_node all = ur__operand_of(g, p->a, 0);
+    if (attr[0] != 0 || ur_shape_of(all).rank < 2 || ur_shape_of(p->a).rank < 2 ||
+        !(ur__at(g, all.id)->flags & UR__SLICED))
+        return UR_NIL;
+    ur_node product = ur__once(w, &ur__op_matmul, (ur_node[]){ all, p->b }, 2, p->transposed, 2);
+    if (!ur__live(product))
+        return UR_NIL;
+    w->p->merged[UR__BIT_mmerge]++;
+    return ur__once(w, slice, &product, 1, attr, 3);
+}
