@@ -75,10 +75,10 @@ static void print_array(const char *type, int n, const int x[], const char *pref
         fputs("NULL", to);
         return;
     }
-    fprintf(to, "(%s[]){ ", type);
+    fprintf(to, "((%s[]){ ", type);
     for (int i = 0; i < n; i++)
         fprintf(to, "%s%s%d", i ? ", " : "", prefix, x[i]);
-    fputs(" }", to);
+    fputs(" })", to);
 }
 
 /* One name in the text of a form. */

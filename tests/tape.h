@@ -28,7 +28,8 @@ typedef struct tape {
  *     x y z     are the operands,            L, n        all of them as an array, and their number
  *     a b c d e are the line's integers,     rank, dim   the line's shape
  *     g r       the graph and the tape_run,  line        the line's number
- * Values stay near 1, so that rounding does not grow; what has kinks takes leaves that are apart.
+ * Values stay near 1, so that rounding does not grow: a mean that happened to be 0 would have nothing
+ * but rounding, so it is shifted. What has kinks takes leaves that are apart.
  * How: see tape_draw.c. */
 #define TAPE_FORMS(FORM)                                                                           \
     FORM(leaf,          NEVER,  tape_leaf(r, a, b, rank, dim))                                     \
@@ -49,8 +50,8 @@ typedef struct tape {
     FORM(reciprocal,    ONE,    ur_reciprocal(ur_shift(ur_square(x), 1)))                          \
     FORM(sin,           ONE,    ur_sin(x))                                                         \
     FORM(cos,           ONE,    ur_cos(x))                                                         \
-    FORM(tanh,          OFTEN,  ur_tanh(x))                                                        \
-    FORM(sigmoid,       OFTEN,  ur_sigmoid(x))                                                     \
+    FORM(tanh,          ONE,    ur_tanh(x))                                                        \
+    FORM(sigmoid,       ONE,    ur_sigmoid(x))                                                     \
     FORM(softplus,      ONE,    ur_softplus(x))                                                    \
     FORM(gelu,          ONE,    ur_gelu(x))                                                        \
     FORM(normal_cdf,    ONE,    ur_normal_cdf(x))                                                  \
@@ -95,12 +96,12 @@ typedef struct tape {
     FORM(cell_affine,   NEVER,  ur_affine(x, y, z))                                                \
     FORM(product,       MATRIX, ur_scale(ur_matmul_with(x, y, a, b), 0.25))                        \
     /* over axes */                                                                                \
-    FORM(sum,           ONE,    ur_tanh(ur_sum(x)))                                                \
+    FORM(sum,           SUM,    ur_shift(ur_scale(ur_sum(x), 8.0 / a), 0.5))                       \
     FORM(sum_over,      AXIS,   ur_scale(ur_sum_over(x, a), 0.25))                                 \
     FORM(sum_keep,      AXIS,   ur_sum_keep(ur_tanh(x), a))                                        \
     FORM(sum_two,       AXES,   ur_scale(ur_sum_over(x, a, b), 0.125))                             \
-    FORM(mean,          SOME,   ur_mean(x))                                                        \
-    FORM(mean_over,     SOME,   ur_mean_over(x, a))                                                \
+    FORM(mean,          SOME,   ur_shift(ur_mean(x), 0.5))                                         \
+    FORM(mean_over,     SOME,   ur_shift(ur_mean_over(x, a), 0.5))                                 \
     FORM(mean_keep,     SOME,   ur_mean_keep(x, a))                                                \
     FORM(max,           APART,  ur_max(x))                                                         \
     FORM(max_over,      APARTN, ur_max_over(x, a))                                                 \

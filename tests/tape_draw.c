@@ -171,7 +171,9 @@ static void draw_loss(drawing *d)
         for (int tries = 0; tries < 8 && !d->t->line[x].grows; tries++)
             x = draw_any(d);
         x = draw_one(d, draw_pick(d, 3) ? FORM_sin : FORM_tanh, x, 0, 0, 0);
-        x = draw_one(d, draw_pick(d, 2) || !ur_count(d->v[x]) ? FORM_sum : FORM_mean, x, 0, 0, 0);
+        if (x >= 0)
+            x = draw_one(d, draw_pick(d, 2) ? FORM_sum : FORM_mean, x,
+                         (int)ur_count(d->v[x]) + 8, 0, 0);
         loss = loss < 0 || x < 0 ? x : draw_two(d, FORM_add, loss, x, 0, 0);
     }
     if (loss < 0 || draw_one(d, FORM_backward, loss, 0, 0, 0) < 0)
@@ -186,7 +188,8 @@ static void draw_states(drawing *d)
         for (int i = 0; i < d->t->n && s < 0; i++)
             if (d->t->line[i].form == FORM_state && d->t->line[i].n[0] == k)
                 s = i;
-        s = draw_two(d, FORM_mix, draw_one(d, FORM_sum, x, 0, 0, 0), s, 0, 0);
+        x = draw_one(d, FORM_sum, x, (int)ur_count(d->v[x]) + 8, 0, 0);
+        s = draw_two(d, FORM_mix, x, s, 0, 0);
         if (s >= 0)
             draw_one(d, FORM_state_out, s, k, 0, 0);
     }

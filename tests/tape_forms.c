@@ -278,7 +278,7 @@ static int draw_axes(drawing *d, int form, int least)
 
 /* How forms are drawn: the second column of the table. */
 #define ONE(d, f)    draw_one(d, f, draw_any(d), 1 + draw_pick(d, 3), 0, 0)
-#define OFTEN(d, f)  ONE(d, f)
+#define SUM(d, f)    draw_sum(d, f, draw_any(d))
 #define NEVER(d, f)  -1
 #define PAIR(d, f)   draw_pair(d, f)
 #define APART(d, f)  draw_apart(d, f, false, false)
@@ -305,6 +305,11 @@ static int draw_axes(drawing *d, int form, int least)
 #define ONEHOT(d, f) draw_ids(d, f)
 #define NOISE(d, f)  draw_put(d, (tape_line){ .form = f, .n = { draw_size(d), draw_size(d) } })
 #define GRAD(d, f)   draw_gradient(d, f)
+
+static int draw_sum(drawing *d, int form, int x)
+{
+    return draw_one(d, form, x, (int)ur_count(d->v[x]) + 8, 0, 0);
+}
 
 static int draw_pair(drawing *d, int form)
 {
