@@ -4,6 +4,12 @@
 
 /* --------------------------------------------------------------------------------------- groups */
 
+static void one_step(ur_optim *opt, ur_params *ps)
+{
+    ur_gradients_changed(ps);
+    CHECK(ur_step(opt));
+}
+
 /* Groups by pattern and by list, beside each other in one store, against each parameter alone in a
  * store with settings of its own. One is frozen. */
 TEST(groups_and_frozen_parameters)
@@ -41,11 +47,9 @@ TEST(groups_and_frozen_parameters)
                 g[i] = (float)gradient(i + 3 * k, t);
             if (k != FROZEN)
                 memcpy(ur_param_gradient(W[k]), g, sizeof *g * (size_t)size[k]);
-            ur_gradients_changed(alone[k]);
-            CHECK(ur_step(opt_alone[k]));
+            one_step(opt_alone[k], alone[k]);
         }
-        ur_gradients_changed(ps);
-        CHECK(ur_step(opt));
+        one_step(opt, ps);
     }
     CHECK_MEM(ur_param_values(W[FROZEN]), start_of_frozen, sizeof start_of_frozen);
     for (int k = 0; k < N; k++) {

@@ -264,15 +264,13 @@ static bool check(void)
 }
 
 /* What could not be made is NULL, and may be handed on. */
-TEST(nothing_can_be_used)
+TEST(no_graph_can_be_used)
 {
     const ur_node nil = { 0 };
     ur_node s[1], y;
     ur_graph *g = NULL;
     ur_params *ps = NULL;
-    ur_optim *opt = NULL;
     float x = 0;
-    char out[4];
     ur_clear(g), ur_seed(g, 1), ur_set_run_number(g, 1), ur_set_threads(g, 2), ur_watch(g, true);
     ur_plan_cache_limit(g, 1), ur_scope_begin(g, "a", 0), ur_scope_end(g);
     CHECK(!ur_run(g) && !ur_rerun(g) && !ur_rewrite(g, "fuse", true));
@@ -288,7 +286,15 @@ TEST(nothing_can_be_used)
     CHECK(!ur_set(y, &x) && !ur_set_scalar(y, 1) && !ur_read(y, &x, 1) && !ur_data(y));
     CHECK(ur_value(y) != ur_value(y) && ur_int(y) == -1 && ur_is_nil(ur_keep(ur_named(y, "y"))));
     CHECK(!ur_graph_of(y) && ur_shape_of(y).rank == -1 && ur_dim(y, 0) == -1 && !ur_count(y));
+    ur_error_reset(NULL), ur_graph_free(g);
+}
 
+TEST(no_store_can_be_used)
+{
+    const ur_node nil = { 0 };
+    ur_node s[1], y = nil;
+    ur_params *ps = NULL;
+    char out[4];
     CHECK(ur_is_nil(ur_param(ps, "W", ur_xavier(), 2, 2)) && ur_is_nil(ur_find(ps, "W")));
     CHECK_STR(ur_namef(ps, "W%d", 1), "");
     CHECK(!ur_params_alloc(ps, 1) && !ur_params_count(ps) && !ur_params_elements(ps));
@@ -306,14 +312,14 @@ TEST(nothing_can_be_used)
     CHECK(ur_is_nil(ur_linear(ur_linear_new(ps, "out", 2, 3), y)));
     CHECK(ur_is_nil(ur_embed(ur_embedding_new(ps, "embed", 2, 3), y)));
 
-    opt = ur_optim_new(ps, ur_adam(1));
+    ur_optim *opt = ur_optim_new(ps, ur_adam(1));
     CHECK(!opt && !ur_step(opt) && !ur_steps(opt) && !ur_skipped(opt) && !ur_optim_state(opt));
     CHECK(ur_gradient_norm(opt) == 0 && ur_lr(opt) == 0 && !ur_group(opt, "W", 1, 0));
     ur_optim_scale(opt, 1), ur_clip_norm(opt, 1), ur_clip_value(opt, 1), ur_set_lr(opt, 1);
     ur_set_schedule(opt, ur_schedule_constant());
     CHECK(!ur_plateau_report(opt, ur_plateau_defaults(), 1));
     CHECK_HAS(ur_error(NULL), "out of memory");
-    ur_error_reset(NULL), ur_graph_free(g), ur_params_free(ps), ur_optim_free(opt);
+    ur_error_reset(NULL), ur_params_free(ps), ur_optim_free(opt);
 }
 
 static void starve(bool (*program)(void), long most)
@@ -345,4 +351,4 @@ TEST(a_program_that_checks_gradients) { starve(check, 20000); }
 
 TEST_MAIN(T(a_training_step), T(a_program_that_generates), T(a_program_that_differentiates_twice),
           T(a_program_that_hunts), T(a_program_that_optimises), T(a_program_that_checks_gradients),
-          T(nothing_can_be_used))
+          T(no_graph_can_be_used), T(no_store_can_be_used))
