@@ -54,7 +54,8 @@ void *ur_cell_new(ur_params *ps, const char *name, size_t bytes, ur_cell_step *s
         return inert_cell(ps, bytes);
     for (int k = 0; k < n_states; k++)
         copy[k] = sizes[k];
-    *cell = (ur_cell){ own_name, inputs, outputs, n_states, copy, ps, step };
+    *cell = (ur_cell){ .name = own_name, .inputs = inputs, .outputs = outputs,
+                       .n_states = n_states, .sizes = copy, .params = ps, .step = step };
     return cell;
 }
 

@@ -8,19 +8,12 @@
 #include "graph/internal.h"
 #include "unroll/layers.h"
 
-typedef struct stack {
-    ur_cell cell;
-    int n;
-    const ur_cell **layer;
-} stack;
-
 static ur_node step(const ur_cell *cell, ur_node x, ur_node s[])
 {
-    const stack *p = (const stack *)cell;
     ur_node y = x;
-    for (int l = 0; l < p->n; l++) {
-        y = ur_cell_apply(p->layer[l], -1, y, s);
-        s += p->layer[l]->n_states;
+    for (int l = 0; l < cell->n_parts; l++) {
+        y = ur_cell_apply(cell->parts[l], -1, y, s);
+        s += cell->parts[l]->n_states;
     }
     return y;
 }
@@ -43,7 +36,7 @@ ur_cell *ur_stacked(const char *name, ur_cell *const cells[], int n, double drop
 {
     ur_params *ps = n > 0 && cells[0] ? cells[0]->params : NULL;
     if (!ps || !fits(ps, name, cells, n))
-        return ur_cell_new(NULL, name, sizeof(stack), step, 1, 1, 0, NULL);
+        return ur_cell_new(NULL, name, sizeof(ur_cell), step, 1, 1, 0, NULL);
     int states = 0;
     for (int l = 0; l < n; l++)
         states += cells[l]->n_states;
@@ -54,9 +47,9 @@ ur_cell *ur_stacked(const char *name, ur_cell *const cells[], int n, double drop
         for (int i = 0; i < cells[l]->n_states; i++)
             sizes[k++] = cells[l]->sizes[i];
     }
-    stack *p = ur_cell_new(ps, name, sizeof *p, step, cells[0]->inputs, cells[n - 1]->outputs,
-                           states, sizes);
-    p->n = n;
-    p->layer = layer;
-    return &p->cell;
+    ur_cell *cell = ur_cell_new(ps, name, sizeof *cell, step, cells[0]->inputs,
+                                cells[n - 1]->outputs, states, sizes);
+    cell->parts = layer;
+    cell->n_parts = n;
+    return cell;
 }

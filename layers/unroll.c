@@ -126,6 +126,23 @@ static ur_node unroll_even(unrolling *u)
     return u->T ? ur_stack_n_at(u->at, u->y, u->T, 0) : ur_zeros(u->g, 0, u->B, cell->outputs);
 }
 
+/* Cells on top of each other, one after the other over the whole sequence: what a step of the next
+ * one takes in is then there for all steps at once. */
+static ur_node unroll_parts(unrolling *u)
+{
+    const ur_cell *cell = u->cell;
+    ur_node y = u->x, *s = u->s, *all = u->all;
+    ur_scope_begin(u->g, cell->name, -1);
+    for (int l = 0; l < cell->n_parts; l++) {
+        y = ur_unroll_at(u->at, cell->parts[l], y, NULL, s, all);
+        s += cell->parts[l]->n_states;
+        if (all)
+            all += cell->parts[l]->n_states;
+    }
+    ur_scope_end(u->g);
+    return y;
+}
+
 /* ---------------------------------------------------------------------------- different lengths */
 
 /* Fills order, rank, live, begin, L and rows: a counting sort, stable. */
@@ -309,7 +326,9 @@ ur_node ur_unroll_at(ur_at at, const ur_cell *cell, ur_node x, const int lengths
     u.after = scratch(g, all ? (size_t)u.T * (size_t)cell->n_states : 0, sizeof *u.after);
     if (!u.y || !u.after)
         return UR_NIL;
-    return all_live(&u) ? unroll_even(&u) : unroll_ragged(&u);
+    if (!all_live(&u))
+        return unroll_ragged(&u);
+    return cell->n_parts ? unroll_parts(&u) : unroll_even(&u);
 }
 
 ur_node (ur_unroll)(const ur_cell *cell, ur_node x, ur_node s[])

@@ -99,11 +99,28 @@ static bool check_recompute(ur__work *w)
     return true;
 }
 
+static bool count_deposits(ur__work *w)
+{
+    ur_graph *g = w->g;
+    w->deposits = ur__bump_alloc(&g->scratch, (g->n_slots + 1) * sizeof *w->deposits);
+    for (size_t s = 0; w->deposits && s < g->n_slots; s++)
+        if (!(w->deposits[s] = ur__bump_alloc(&g->scratch, g->slot[s].store->n)))
+            return false;
+    for (uint32_t id = 0; w->deposits && id < w->n; id++)
+        if (w->t->node[id].op == &ur__op_deposit) {
+            const int64_t *a = ur__attr(w, id);
+            w->deposits[a[0]][a[1]] += w->deposits[a[0]][a[1]] < 2;
+        }
+    return w->deposits != NULL;
+}
+
 bool ur__pass_live(ur__work *w)
 {
     const ur__tape *t = w->t;
     if (!mark_goals(w))
         return false;
+    if (!count_deposits(w))
+        return ur__out_of_memory(&w->g->owner);
     take_known(w);
     for (uint32_t id = w->n; id-- > 0;) {
         w->root[id] = id;

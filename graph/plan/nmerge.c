@@ -58,28 +58,11 @@ static void join(ur__work *w, uint32_t id, uint32_t head)
     w->p->merged[UR__BIT_nmerge]++;
 }
 
-/* Counts the deposits into each parameter, up to 2: [slot][parameter]. */
-static uint8_t **count_deposits(const ur__work *w)
-{
-    ur_graph *g = w->g;
-    uint8_t **count = ur__bump_alloc(&g->scratch, (g->n_slots + 1) * sizeof *count);
-    for (size_t s = 0; count && s < g->n_slots; s++)
-        if (!(count[s] = ur__bump_alloc(&g->scratch, g->slot[s].store->n)))
-            return NULL;
-    for (uint32_t id = 0; count && id < w->n; id++)
-        if (w->t->node[id].op == &ur__op_deposit) {
-            const int64_t *a = ur__attr(w, id);
-            count[a[0]][a[1]] += count[a[0]][a[1]] < 2;
-        }
-    return count;
-}
-
 /* Joining moves a sum before others: not when those may write the same gradient. */
-static bool shares_destination(const ur__work *w, uint32_t id, uint8_t *const *count)
+static bool shares_destination(const ur__work *w, uint32_t id)
 {
     uint32_t user = w->user[ur__root(w, id, NULL)];
-    const int64_t *a = ur__attr(w, user);
-    return w->t->node[user].op == &ur__op_deposit && count[a[0]][a[1]] > 1;
+    return w->t->node[user].op == &ur__op_deposit && ur__deposits(w, user) > 1;
 }
 
 bool ur__pass_nmerge(ur__work *w)
@@ -87,12 +70,9 @@ bool ur__pass_nmerge(ur__work *w)
     uint32_t head[HEADS], n = 0, level = 0;
     if (!ur__on(w->g, UR__BIT_nmerge))
         return true;
-    uint8_t **deposits = count_deposits(w);
-    if (!deposits)
-        return ur__out_of_memory(&w->g->owner);
     for (uint32_t pos = 0; pos < w->n_units; pos++) {
         uint32_t id = w->order[pos], k = 0;
-        if (!candidate(w, id) || shares_destination(w, id, deposits))
+        if (!candidate(w, id) || shares_destination(w, id))
             continue;
         if (w->level[id] != level)
             n = 0;

@@ -131,6 +131,8 @@ static void place_gradients(ur__work *w)
             continue;
         uint32_t d = ur__in(w, id)[0];
         const int64_t *a = ur__attr(w, id);
+        if (w->stored[d] == UR__TILED && ur__deposits(w, id) > 1)
+            continue;                   /* parts of two gradients are made in any order */
         if (can_add(w, d) && w->uses[d] == 1 && !w->goal[d] && w->root[d] == d &&
             w->loc[d].region == UR__NOWHERE) {
             const ur_params *ps = w->g->slot[a[0]].store;

@@ -207,6 +207,7 @@ typedef struct ur__work {
     uint32_t *map;              /* tape -> plan's tape */
     uint8_t *role, *goal, *strict, *stored;
     uint8_t *again;             /* not stored: whoever reads it later computes it again */
+    uint8_t **deposits;         /* [slot][parameter]: 0, 1, or 2 for several */
     uint8_t *begun;             /* a sum that some step has written to */
     uint8_t *mode;              /* 1 + how a root in a gradient block is written */
     uint32_t *uses;             /* live consumers */
@@ -256,6 +257,13 @@ static inline bool ur__computed(const ur__work *w, uint32_t id)
 {
     uint8_t r = w->role[id];
     return r >= R_MAP && r <= R_CHUNK && r != R_ABSORBED;
+}
+
+/* How many deposits write the gradient that this one writes: 1, or 2 for several. */
+static inline int ur__deposits(const ur__work *w, uint32_t deposit)
+{
+    const int64_t *a = ur__attr(w, deposit);
+    return w->deposits[a[0]][a[1]];
 }
 
 /* What a step of another unit reads when it reads u: u itself, or what it computes u from. */
