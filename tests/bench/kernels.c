@@ -8,6 +8,7 @@
  */
 #include <stdio.h>
 #include <stdlib.h>
+#include "ops/kernels/kernels.h"
 #include "tests/bench/peak.h"
 
 enum { ROUNDS = 30 };

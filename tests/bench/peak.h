@@ -1,14 +1,16 @@
 /* The machine's sustained rate of float multiply-adds on one thread: the yardstick of every
  * benchmark. Registers only, as many independent chains as hide the latency, with the vectors of
- * the instruction set that the kernels were picked for. Compilers fold or split simple forms of
- * such a loop, so the instruction is spelled out; the baseline has none and multiplies and adds.
+ * the best instruction set that the machine has, or that UR_ISA names. Compilers fold or split
+ * simple forms of such a loop, so the instruction is spelled out; the baseline has none and
+ * multiplies and adds.
  */
 #ifndef UNROLL_TESTS_BENCH_PEAK_H
 #define UNROLL_TESTS_BENCH_PEAK_H
 
+#include <stdbool.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
-#include "ops/kernels/kernels.h"
 
 static inline double now(void)
 {
@@ -49,8 +51,17 @@ PEAK_LOOP(peak_baseline, , 16, PEAK_SPLIT)
 /* Flops of a multiply-add on a whole vector of floats. */
 static inline double peak_width(void)
 {
-    const char *isa = ur__kernels_get()->isa;
-    return strcmp(isa, "avx512") == 0 ? 32 : strcmp(isa, "avx2") == 0 ? 16 : 8;
+    double width = 8;
+#ifdef __x86_64__
+    const char *isa = getenv("UR_ISA");
+    const bool any = !isa || !*isa;
+    if (__builtin_cpu_supports("avx512f") && (any || strcmp(isa, "avx512") == 0))
+        width = 32;
+    else if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
+             (any || strcmp(isa, "avx2") == 0))
+        width = 16;
+#endif
+    return width;
 }
 
 /* GFLOP/s of f32 over that many seconds. */
