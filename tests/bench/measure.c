@@ -44,6 +44,50 @@ static double peak_of(int n, double seconds)
     return sum;
 }
 
+typedef struct reading {
+    const char *from;
+    size_t n;
+} reading;
+
+enum { READ_BYTES = 16 << 20, READ_ROUNDS = 20 };
+
+static void *read_thread(void *arg)
+{
+    const reading *r = arg;
+    for (int round = 0; round < READ_ROUNDS; round++)
+        peak_read(r->from, r->n);
+    return NULL;
+}
+
+/* GB/s at which n threads together read 16 MB again and again, each its share. */
+static double read_gbs(int n)
+{
+    pthread_t thread[MOST_THREADS];
+    reading part[MOST_THREADS];
+    const size_t each = READ_BYTES / (size_t)n / 512 * 512;
+    char *data = aligned_alloc(64, READ_BYTES);
+    double best = 0;
+    if (!data)
+        kit_die("out of memory");
+    memset(data, 1, READ_BYTES);                /* pages never written would all be one */
+    for (int repeat = 0; repeat < 3; repeat++) {
+        const double start = now();
+        int made = 0;
+        for (int k = 0; k < n; k++)
+            part[k] = (reading){ data + (size_t)k * each, each };
+        while (made < n - 1 && pthread_create(&thread[made], NULL, read_thread, &part[made]) == 0)
+            made++;
+        for (int k = made; k < n; k++)
+            read_thread(&part[k]);
+        for (int k = 0; k < made; k++)
+            pthread_join(thread[k], NULL);
+        const double rate = 1e-9 * READ_ROUNDS * (double)each * n / (now() - start);
+        best = rate > best ? rate : best;
+    }
+    free(data);
+    return best;
+}
+
 /* The most memory that the process ever had, in MB. */
 static double peak_rss(void)
 {
@@ -147,6 +191,10 @@ bench_result bench_measure(const bench_workload *w, bench_form form, const bench
         r.peak_gflops += peak_of(o->threads, slice) / (STRETCHES + 1);
     }
     gather(&r, m, &s);
+    if (w->family == &bench_sample) {           /* every weight is read for every symbol */
+        r.used_gbs = bench_flops(w) * 2e-6 / r.step_ms;
+        r.read_gbs = read_gbs(o->threads);
+    }
     w->family->close(m);
     return r;
 }

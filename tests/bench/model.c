@@ -32,6 +32,7 @@ void *bench_model_new(size_t bytes, const bench_workload *w, bench_form form, in
 
 void bench_model_ready(bench_model *m, bool trained)
 {
+    ur_values(m->ps);                           /* draws them now: no part of the first plan */
     kit_need(m->ps);
     if (!trained)
         return;

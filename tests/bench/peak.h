@@ -1,5 +1,7 @@
-/* The machine's sustained rate of float multiply-adds on one thread: the yardstick of every
- * benchmark. Registers only, as many independent chains as hide the latency, with the vectors of
+/* The yardsticks of every benchmark, on one thread: the machine's sustained rate of float
+ * multiply-adds, and the rate at which it reads memory.
+ *
+ * Multiply-adds: registers only, as many independent chains as hide the latency, with the vectors of
  * the best instruction set that the machine has, or that UR_ISA names. Compilers fold or split
  * simple forms of such a loop, so the instruction is spelled out; the baseline has none and
  * multiplies and adds.
@@ -82,6 +84,45 @@ static inline double peak_gflops(double seconds)
         spent = now() - start;
     } while (spent < seconds);
     return rounds * PEAK_CHAINS * PEAK_STEPS * peak_width() / spent * 1e-9;
+}
+
+/* Reads n bytes, a multiple of 512, once; the sums keep the compiler from leaving it out. */
+#define PEAK_READ(name, attribute, bytes)                                                          \
+    attribute static void name(const void *from, size_t n)                                         \
+    {                                                                                              \
+        typedef unsigned vector __attribute__((vector_size(bytes)));                               \
+        static _Thread_local volatile unsigned sink;                                               \
+        const vector *x = from, *end = x + n / sizeof *x;                                          \
+        vector a = { 0 }, b = a, c = a, d = a, e = a, f = a, g = a, h = a;                         \
+        for (; x < end; x += 8) {                                                                  \
+            a += x[0], b += x[1], c += x[2], d += x[3];                                            \
+            e += x[4], f += x[5], g += x[6], h += x[7];                                            \
+        }                                                                                          \
+        a += b + c + d + e + f + g + h;                                                            \
+        sink = a[0];                                                                               \
+        (void)sink;                                                                                \
+    }
+
+#ifdef __x86_64__
+PEAK_READ(peak_read_avx512, __attribute__((target("avx512f"))), 64)
+PEAK_READ(peak_read_avx2, __attribute__((target("avx2"))), 32)
+#endif
+PEAK_READ(peak_read_baseline, , 16)
+
+/* The same with the widest vectors that may be used; `from` is aligned to 64 bytes. */
+static inline void peak_read(const void *from, size_t n)
+{
+#ifdef __x86_64__
+    if (peak_width() == 32) {
+        peak_read_avx512(from, n);
+        return;
+    }
+    if (peak_width() == 16) {
+        peak_read_avx2(from, n);
+        return;
+    }
+#endif
+    peak_read_baseline(from, n);
 }
 
 #endif

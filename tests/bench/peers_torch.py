@@ -109,9 +109,10 @@ def tag(w, peer):
     lengths = torch.tensor(sorted(spread(w), reverse=True))
     model = Tagger(w, lengths if peer == 'torch' else None)
     update = trainer(w, model)
-    data = torch.randint(w['V'], (BATCHES, w['hi'], w['B']))
+    T = int(lengths.max())
+    data = torch.randint(w['V'], (BATCHES, T, w['B']))
     labels = data % w['classes']
-    labels[:, torch.arange(w['hi'])[:, None] >= lengths[None, :]] = -100
+    labels[:, torch.arange(T)[:, None] >= lengths[None, :]] = -100
     x, y, turn = torch.empty_like(data[0]), torch.empty_like(data[0]), [0]
 
     def step():

@@ -23,6 +23,15 @@ const bench_workload bench_workloads[] = {
     { LM("online-128", "lstm", 65, 128, 1, 1, 32), ADAM(2e-3, 5) },
     { LM("tiny-16", "lstm", 65, 16, 1, 1, 16), SGD(0.1, 5) },
     { LM("long-128", "lstm", 65, 128, 1, 8, 2048), ADAM(2e-3, 5) },
+    { "bilstm-tag", &bench_tag, "lstm", 20000, 100, 128, 1, 32, .classes = 17, .lo = 5, .hi = 45,
+      ADAM(1e-3, 5) },
+    { "seq2seq-attn", &bench_seq2seq, "gru_reset_after", 8000, 256, 512, 1, 64, 14, .S = 14,
+      ADAM(1e-3, 5) },
+    { "transformer-128", &bench_transformer, "", 65, 128, 128, 4, 12, 64, .heads = 4,
+      ADAM(1e-3, 1) },
+    { "tree-lstm", &bench_tree, "", 20000, 150, 150, 1, 25, .classes = 5, .lo = 10, .hi = 30,
+      SGD(0.05, 5) },
+    { "sample-512", &bench_sample, "lstm", 65, 512, 512, 2, 1, .T = 1000 },
 };
 const int bench_n_workloads = sizeof bench_workloads / sizeof *bench_workloads;
 
