@@ -1,5 +1,5 @@
-/* The benchmark of tests/bench/: every workload in every form makes two steps, whose losses are those
- * of a model that knows nothing yet. Times are not looked at. */
+/* The benchmark of tests/bench/: every workload in every form makes two steps, whose losses are
+ * those of a model that knows nothing yet. Times are not looked at. */
 #include <math.h>
 #include <stdarg.h>
 #include <stdlib.h>

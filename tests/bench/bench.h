@@ -5,7 +5,7 @@
  * A step is what a training loop does: record anew, forward, loss, backward, clip, update, with
  * other data in the same buffers. All in single precision, parameters drawn from U(-0.08, 0.08).
  * Data are random: uniform ids, each of which tells a little about the next, in a few batches that
- * take turns, so that a model has something to learn and no step sees the data of the one before. */
+ * take turns, so that a model has something to learn and no step has the data of the last. */
 #ifndef UNROLL_TESTS_BENCH_BENCH_H
 #define UNROLL_TESTS_BENCH_BENCH_H
 

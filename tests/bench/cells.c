@@ -160,6 +160,7 @@ static const struct plan {
     { "gru", MERGED, gru_merged, { { ON_BOTH, 2, true }, { ON_BOTH, 1, true } } },
     { "gru_reset_after", MERGED, gru_merged,
       { { ON_BOTH, 2, true }, { ON_H, 1, true }, { ON_X, 1, true } } },
+    /* Its gates have no left operand in common: there is nothing to merge. */
     { "mgu", MERGED, mgu_step, { { ON_BOTH, 1, true }, { ON_BOTH, 1, true } } },
     { "elman", MERGED, elman_merged, { { ON_BOTH, 1, true } } },
     { "lstm", BATCHED, lstm_batched, { { ON_H, 4, false } } },

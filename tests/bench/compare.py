@@ -14,8 +14,8 @@ from pathlib import Path
 HERE = Path(__file__).parent
 PEERS = ['torch', 'torch-cell', 'torch-gates', 'torch-compile', 'jax']
 
-# Forms that are measured besides the textbook's, and the only workloads where compiling, which takes
-# a minute, can be the fastest peer.
+# Forms that are measured besides the textbook's, and the only workloads where compiling, which
+# takes a minute, can be the fastest peer.
 MORE_FORMS = {'char-lstm-256': ['merged'], 'gru-256': ['merged'], 'tiny-16': ['rerun'],
               'bilstm-tag': ['lengths'], 'tree-lstm': ['batched']}
 COMPILED = ['gru-textbook-256', 'peephole-256', 'seq2seq-attn', 'transformer-128']
@@ -100,7 +100,8 @@ HEAD = ['workload', 'form', 'tokens/s', 'GFLOP/s', 'of peak', 'best peer', 'its 
 
 
 def rate(x):
-    return f'{x / 1000:.3g} k' if x >= 1000 else f'{x:.3g}'
+    return (f'{x / 1e6:.3g} M' if x >= 999.5e3 else
+            f'{x / 1e3:.3g} k' if x >= 999.5 else f'{x:.3g}')
 
 
 def rows_of(name, forms, results):
@@ -180,7 +181,7 @@ def versions():
 
 def document(o, load, tables):
     lines = ['# Results of the benchmark', '', *machine(),
-             f'Load of the machine at the start: {load:.2f}. Medians of {o.rounds} rounds of '
+             f'Load of the machine at the start: {load:.2f}. Medians of {o.rounds} round{"s" if o.rounds > 1 else ""} of '
              f'{o.seconds:g} s, ours and each peer in turns, written by `sh tests/bench/compare` '
              f'on {time.strftime("%Y-%m-%d")}.', '',
              'Rates are tokens and model flops a second; "of peak" is the share of a loop of '
@@ -221,10 +222,11 @@ def main():
         rows, peers = [], []
         for name, forms in wanted.items():
             results = measure(o, listing, name, forms, threads)
-            rows += rows_of(name, forms, results)
+            new = rows_of(name, forms, results)
+            rows += new
             peers.append(peer_row(name, results))
-            print(f'{threads} thread{"s" if threads > 1 else ""}', *rows[-1], sep='  ',
-                  file=sys.stderr)
+            for row in new:                             # while one waits for the table
+                print(*row[:8], sep='  ', file=sys.stderr)
         tables.append((threads, rows, peers))
         print(text_table(HEAD, rows), text_table(['workload'] + PEERS, peers), sep='\n\n')
     Path(o.out).write_text(document(o, load, tables))

@@ -1,8 +1,8 @@
 /* The yardsticks of every benchmark, on one thread: the machine's sustained rate of float
  * multiply-adds, and the rate at which it reads memory.
  *
- * Multiply-adds: registers only, as many independent chains as hide the latency, with the vectors of
- * the best instruction set that the machine has, or that UR_ISA names. Compilers fold or split
+ * Multiply-adds: registers only, as many independent chains as hide the latency, with the vectors
+ * of the best instruction set that the machine has, or that UR_ISA names. Compilers fold or split
  * simple forms of such a loop, so the instruction is spelled out; the baseline has none and
  * multiplies and adds.
  */

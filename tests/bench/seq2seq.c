@@ -61,7 +61,8 @@ static double step(bench_model *m)
     bench_data_next(&p->y, p->text);
     ur_clear(g);
     ur_cell_zero_states(g, p->encoder, w->B, s);
-    ur_node memory = ur_unroll(p->encoder, ur_embed(p->source, ur_ints(g, p->words, w->S, w->B)), s);
+    ur_node x = ur_embed(p->source, ur_ints(g, p->words, w->S, w->B));
+    ur_node memory = ur_unroll(p->encoder, x, s);
     ur_node keys = ur_linear(p->K, memory);
     ur_node y = ur_embed(p->target, ur_ints(g, p->text, w->T, w->B));
     for (int t = 0; t < w->T; t++) {

@@ -1,7 +1,7 @@
-/* A tagger: a label for every word of B sentences of different lengths, which a bidirectional LSTM
- * reads (A. Graves and J. Schmidhuber, Neural Networks 18, 2005). Padding takes no part.
+/* A tagger: a label for every word of B sentences of different lengths, read by a bidirectional
+ * LSTM (A. Graves and J. Schmidhuber, Neural Networks 18, 2005). Padding takes no part.
  *
- *     h_t = forward(x_t, h_t-1)     k_t = backward(x_t, k_t+1)     p(label t) = softmax([h,k] W + b)
+ *     h_t = forward(x_t, h_t-1)    k_t = backward(x_t, k_t+1)    p(label) = softmax([h,k] W + b)
  */
 #include <stdlib.h>
 #include "examples/kit/kit.h"
