@@ -99,6 +99,10 @@ HEAD = ['workload', 'form', 'tokens/s', 'GFLOP/s', 'of peak', 'best peer', 'its 
         'MB', "peer's MB", 'step ms', 'first ms', 'loss', 'peer\'s loss']
 
 
+def plural(n, noun):
+    return f'{n} {noun}{"s" if n != 1 else ""}'
+
+
 def rate(x):
     return (f'{x / 1e6:.3g} M' if x >= 999.5e3 else
             f'{x / 1e3:.3g} k' if x >= 999.5 else f'{x:.3g}')
@@ -181,16 +185,16 @@ def versions():
 
 def document(o, load, tables):
     lines = ['# Results of the benchmark', '', *machine(),
-             f'Load of the machine at the start: {load:.2f}. Medians of {o.rounds} round{"s" if o.rounds > 1 else ""} of '
-             f'{o.seconds:g} s, ours and each peer in turns, written by `sh tests/bench/compare` '
-             f'on {time.strftime("%Y-%m-%d")}.', '',
+             f'Load of the machine at the start: {load:.2f}. Medians of '
+             f'{plural(o.rounds, "round")} of {o.seconds:g} s, ours and each peer in turns, '
+             f'written by `sh tests/bench/compare` on {time.strftime("%Y-%m-%d")}.', '',
              'Rates are tokens and model flops a second; "of peak" is the share of a loop of '
              'multiply-adds in registers, measured in the same runs on as many threads; "first '
              'ms" the time from the start of the program to the end of its first step; "loss" '
              'that of the first and of the last step. The peers are described in '
              '[peers.py](peers.py).']
     for threads, rows, peers in tables:
-        lines += ['', f'## {threads} thread{"s" if threads > 1 else ""}', '',
+        lines += ['', f'## {plural(threads, "thread")}', '',
                   mark_table(HEAD, rows), 'Tokens a second of all peers:', '',
                   mark_table(['workload'] + PEERS, peers).rstrip()]
     return '\n'.join(lines) + '\n'
