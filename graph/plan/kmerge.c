@@ -66,7 +66,8 @@ bool ur__pass_kmerge(ur__work *w)
         const ur__node *x = &w->t->node[id];
         const uint32_t *in = ur__in(w, id);
         uint32_t merged = 0;
-        look_through(w, id);
+        if (ur__on(w->g, UR__BIT_kmerge))
+            look_through(w, id);
         for (uint32_t i = 0; i < x->n_in; i++)
             merged += mergeable(w, in[i]);
         if (!merged && x->n_in <= SMALL)
