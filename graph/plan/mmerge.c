@@ -9,9 +9,9 @@
 
 enum { FEW = 48 };                      /* rows of a step */
 
-ur_node ur__merge_rows(ur__rewriting *w, const ur__product *p)
+ur_node ur__merge_rows(ur__expansion *e, const ur__product *p)
 {
-    ur_graph *g = w->g;
+    ur_graph *g = e->g;
     const ur__node *x = ur__at(g, p->a.id);
     if (!ur__on(g, UR__BIT_mmerge) || x->op->kind != UR_SLICE || p->transposed[0] ||
         !ur__bypassable(g, p->a) || ur_shape_of(p->b).rank != 2 ||
@@ -24,9 +24,9 @@ ur_node ur__merge_rows(ur__rewriting *w, const ur__product *p)
     if (attr[0] != 0 || ur_shape_of(all).rank < 2 || ur_shape_of(p->a).rank < 2 ||
         !(ur__at(g, all.id)->flags & UR__SLICED))
         return UR_NIL;
-    ur_node product = ur__once(w, &ur__op_matmul, (ur_node[]){ all, p->b }, 2, p->transposed, 2);
+    ur_node product = ur__once(e, &ur__op_matmul, (ur_node[]){ all, p->b }, 2, p->transposed, 2);
     if (!ur__live(product))
         return UR_NIL;
-    w->p->merged[UR__BIT_mmerge]++;
-    return ur__once(w, slice, &product, 1, attr, 3);
+    e->p->merged[UR__BIT_mmerge]++;
+    return ur__once(e, slice, &product, 1, attr, 3);
 }

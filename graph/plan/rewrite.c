@@ -25,51 +25,51 @@ static bool same(const ur__tape *t, const ur__node *x, const ur_op *op, const ui
            (!n_attr || memcmp(t->attr + x->attr, attr, n_attr * sizeof *attr) == 0);
 }
 
-static void insert(ur__rewriting *w, uint64_t h, uint32_t id)
+static void insert(ur__expansion *e, uint64_t h, uint32_t id)
 {
-    size_t i = h & (w->cap - 1);
-    while (w->table[i])
-        i = (i + 1) & (w->cap - 1);
-    w->table[i] = id + 1;
+    size_t i = h & (e->cap - 1);
+    while (e->table[i])
+        i = (i + 1) & (e->cap - 1);
+    e->table[i] = id + 1;
 }
 
 /* Keeps the table at most half full. */
-static bool make_room(ur__rewriting *w)
+static bool make_room(ur__expansion *e)
 {
-    if (2 * (w->n + 1) <= w->cap)
+    if (2 * (e->n_once + 1) <= e->cap)
         return true;
-    ur__rewriting old = *w;
-    w->cap = old.cap ? 2 * old.cap : 64;
-    w->table = ur__bump_alloc(&w->g->scratch, w->cap * sizeof *w->table);
-    if (!w->table) {
-        *w = old;
-        return ur__out_of_memory(&w->g->owner);
+    ur__expansion old = *e;
+    e->cap = old.cap ? 2 * old.cap : 64;
+    e->table = ur__bump_alloc(&e->g->scratch, e->cap * sizeof *e->table);
+    if (!e->table) {
+        *e = old;
+        return ur__out_of_memory(&e->g->owner);
     }
     for (size_t i = 0; i < old.cap; i++)
         if (old.table[i])
-            insert(w, hash_node(w->g->into, ur__at(w->g, old.table[i] - 1)), old.table[i] - 1);
+            insert(e, hash_node(e->g->into, ur__at(e->g, old.table[i] - 1)), old.table[i] - 1);
     return true;
 }
 
-ur_node ur__once(ur__rewriting *w, const ur_op *op, const ur_node in[], int n_in,
+ur_node ur__once(ur__expansion *e, const ur_op *op, const ur_node in[], int n_in,
                  const int64_t attr[], int n_attr)
 {
     enum { OPERANDS = 4 };
     uint32_t id[OPERANDS];
-    if (!make_room(w))
+    if (!make_room(e))
         return UR_NIL;
     for (int i = 0; i < n_in; i++)
         id[i] = in[i].id;
     uint64_t h = hash_of(op, id, (size_t)n_in, attr, (size_t)n_attr);
-    for (size_t i = h & (w->cap - 1); w->table[i]; i = (i + 1) & (w->cap - 1)) {
-        uint32_t y = w->table[i] - 1;
-        if (same(w->g->into, ur__at(w->g, y), op, id, (size_t)n_in, attr, (size_t)n_attr))
-            return ur__node_of(w->g, y);
+    for (size_t i = h & (e->cap - 1); e->table[i]; i = (i + 1) & (e->cap - 1)) {
+        uint32_t y = e->table[i] - 1;
+        if (same(e->g->into, ur__at(e->g, y), op, id, (size_t)n_in, attr, (size_t)n_attr))
+            return ur__node_of(e->g, y);
     }
     ur_node y = ur_record(NULL, op, in, n_in, attr, n_attr);
     if (ur__live(y)) {
-        insert(w, h, y.id);
-        w->n++;
+        insert(e, h, y.id);
+        e->n_once++;
     }
     return y;
 }

@@ -8,18 +8,40 @@
 
 #include "graph/plan/plan.h"
 
+typedef struct ur__contribution {
+    uint32_t node, next;                /* next: 1 + index, 0 at the end */
+} ur__contribution;
+
 enum { UR__ONES = 8 };
 
-typedef struct ur__rewriting {
+/* The making of one planned tape. */
+typedef struct ur__expansion {
     ur_graph *g;
     ur__plan *p;
+    const ur__tape *from;
+    uint32_t *map;                      /* recorded node -> planned node */
+    uint8_t *marks;                     /* by recorded node: UR__WANTED, UR__SLICED */
+    uint32_t *table;                    /* 1 + nodes made by ur__once, open addressing */
+    size_t cap, n_once;
     struct {
         int n;
         uint32_t node;
     } ones[UR__ONES];                   /* constants of rowsum.c, by n */
-    uint32_t *table;                    /* 1 + nodes made by ur__once, open addressing */
-    size_t cap, n;
-} ur__rewriting;
+    /* adjoint.c, of the request under way; by planned nodes before it */
+    uint8_t *needs;                     /* depends on one of the xs */
+    uint32_t *head;                     /* 1 + first contribution */
+    uint32_t *grad;                     /* 1 + adjoint */
+    size_t n;
+    ur__contribution *list;             /* grows with the rules */
+    size_t n_list, list_cap;
+    uint32_t *terms;                    /* operands of one sum */
+    size_t term_cap;
+    uint32_t now;                       /* node whose rule runs */
+    const uint32_t *results;            /* of the last request */
+} ur__expansion;
+
+bool ur__copy_node(ur__expansion *e, uint32_t id);
+bool ur__expand_request(ur__expansion *e, uint32_t request);
 
 /* A recorded product op(a) op(b), its operands on the planned tape. */
 typedef struct ur__product {
@@ -29,16 +51,16 @@ typedef struct ur__product {
 
 /* What op makes of these operands: recorded when it is first asked for, found later. Nil when an
  * error is set. */
-ur_node ur__once(ur__rewriting *w, const ur_op *op, const ur_node in[], int n_in,
+ur_node ur__once(ur__expansion *e, const ur_op *op, const ur_node in[], int n_in,
                  const int64_t attr[], int n_attr);
 
 /* The value of a product in a better form, or nil: it stays as it is (or an error is set). */
-ur_node ur__split_concat(ur__rewriting *w, const ur__product *p);
-ur_node ur__swap_gather(ur__rewriting *w, const ur__product *p);
-ur_node ur__merge_rows(ur__rewriting *w, const ur__product *p);
+ur_node ur__split_concat(ur__expansion *e, const ur__product *p);
+ur_node ur__swap_gather(ur__expansion *e, const ur__product *p);
+ur_node ur__merge_rows(ur__expansion *e, const ur__product *p);
 
 /* The sum of x's rows, of the shape s, as a product; or nil: a plain sum is right. */
-ur_node ur__sum_rows(ur__rewriting *w, ur_node x, const ur_shape *s);
+ur_node ur__sum_rows(ur__expansion *e, ur_node x, const ur_shape *s);
 
 static inline bool ur__bypassable(const ur_graph *g, ur_node x)
 {

@@ -6,12 +6,12 @@
 #include "graph/plan/rewrite.h"
 
 /* A row of n ones. */
-static ur_node ones(ur__rewriting *w, int n)
+static ur_node ones(ur__expansion *e, int n)
 {
-    ur_graph *g = w->g;
+    ur_graph *g = e->g;
     size_t k = (size_t)n % UR__ONES;
-    if (w->ones[k].n == n)
-        return ur__node_of(g, w->ones[k].node);
+    if (e->ones[k].n == n)
+        return ur__node_of(g, e->ones[k].node);
     ur_shape s = { .rank = 2, .dim = { 1, n } };
     void *data;
     ur_node x = ur__leaf(g, NULL, &s, g->precision, &data);
@@ -19,23 +19,23 @@ static ur_node ones(ur__rewriting *w, int n)
         return UR_NIL;
     const ur__kernels *kernels = ur__kernels_get();
     (g->precision == UR_F64 ? &kernels->f64 : &kernels->f32)->fill((size_t)n, 1, data);
-    w->ones[k].n = n;
-    w->ones[k].node = x.id;
+    e->ones[k].n = n;
+    e->ones[k].node = x.id;
     return x;
 }
 
 /* x[.., N] summed over all axes but the last, if s is [N]; nil where a plain sum is right. */
-ur_node ur__sum_rows(ur__rewriting *w, ur_node x, const ur_shape *s)
+ur_node ur__sum_rows(ur__expansion *e, ur_node x, const ur_shape *s)
 {
     ur_shape now = ur_shape_of(x), flat = { .rank = 2 };
-    if (!ur__on(w->g, UR__BIT_kmerge) || s->rank != 1 || now.rank < 2 || ur_count(x) == 0 ||
+    if (!ur__on(e->g, UR__BIT_kmerge) || s->rank != 1 || now.rank < 2 || ur_count(x) == 0 ||
         now.dim[now.rank - 1] != s->dim[0] || ur_count(x) / (size_t)s->dim[0] > INT32_MAX)
         return UR_NIL;
     flat.dim[0] = (int)(ur_count(x) / (size_t)s->dim[0]);
     flat.dim[1] = s->dim[0];
     if (now.rank > 2)
         x = ur__reshape_to(NULL, x, &flat);
-    ur_node one = ones(w, flat.dim[0]);
+    ur_node one = ones(e, flat.dim[0]);
     if (!ur__live(one))
         return UR_NIL;
     ur_node y = ur_record(NULL, &ur__op_matmul, (ur_node[]){ one, x }, 2, (int64_t[]){ 0, 0 }, 2);

@@ -25,9 +25,9 @@ static bool splits(ur_graph *g, const ur__product *p)
     return true;
 }
 
-ur_node ur__split_concat(ur__rewriting *w, const ur__product *p)
+ur_node ur__split_concat(ur__expansion *e, const ur__product *p)
 {
-    ur_graph *g = w->g;
+    ur_graph *g = e->g;
     if (!splits(g, p))
         return UR_NIL;
     uint32_t n = ur__at(g, p->a.id)->n_in, term[PARTS];
@@ -36,12 +36,12 @@ ur_node ur__split_concat(ur__rewriting *w, const ur__product *p)
     for (uint32_t i = 0; i < n; i++) {
         ur__product q = { .a = ur__operand_of(g, p->a, i), .transposed = { 0, p->transposed[1] } };
         int64_t length = ur_dim(q.a, -1);
-        q.b = ur__once(w, &ur__op_slice, &p->b, 1, (int64_t[]){ axis, begin, length }, 3);
+        q.b = ur__once(e, &ur__op_slice, &p->b, 1, (int64_t[]){ axis, begin, length }, 3);
         if (ur_is_nil(q.b))
             return UR_NIL;
-        ur_node y = ur__swap_gather(w, &q);
+        ur_node y = ur__swap_gather(e, &q);
         if (!ur__live(y))
-            y = ur__merge_rows(w, &q);
+            y = ur__merge_rows(e, &q);
         if (!ur__live(y))
             y = ur_record(NULL, &ur__op_matmul, (ur_node[]){ q.a, q.b }, 2, q.transposed, 2);
         if (!ur__live(y))
@@ -51,7 +51,7 @@ ur_node ur__split_concat(ur__rewriting *w, const ur__product *p)
         begin += length;
     }
     const ur__node *y = ur__at(g, term[0]);
-    w->p->merged[UR__BIT_split]++;
-    w->p->saved[UR__BIT_split] += (double)(ur_count(p->a) * ur__type_size(y->type));
+    e->p->merged[UR__BIT_split]++;
+    e->p->saved[UR__BIT_split] += (double)(ur_count(p->a) * ur__type_size(y->type));
     return ur__append_shaped(g, NULL, &ur__op_sum, term, n, NULL, 0, y->shape, y->type, flags);
 }

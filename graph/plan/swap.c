@@ -14,9 +14,9 @@
 enum { TIMES = 2 };                     /* tokens for each row of the table */
 
 /* The gather (or one_hot) that x is rows of, and the ids of those rows; nil if there is none. */
-static ur_node gathered(ur__rewriting *w, ur_node x, ur_node *ids)
+static ur_node gathered(ur__expansion *e, ur_node x, ur_node *ids)
 {
-    ur_graph *g = w->g;
+    ur_graph *g = e->g;
     const ur__node *n = ur__at(g, x.id);
     if (n->op == &ur__op_gather || n->op == &ur__op_one_hot) {
         *ids = ur__operand_of(g, x, n->op == &ur__op_gather);
@@ -34,17 +34,17 @@ static ur_node gathered(ur__rewriting *w, ur_node x, ur_node *ids)
     ur_node all = ur__operand_of(g, from, op == &ur__op_gather);
     if (attr[0] >= ur_shape_of(all).rank)
         return UR_NIL;
-    *ids = ur__once(w, slice, &all, 1, attr, 3);
+    *ids = ur__once(e, slice, &all, 1, attr, 3);
     return ur_is_nil(*ids) ? UR_NIL : from;
 }
 
-ur_node ur__swap_gather(ur__rewriting *w, const ur__product *p)
+ur_node ur__swap_gather(ur__expansion *e, const ur__product *p)
 {
-    ur_graph *g = w->g;
+    ur_graph *g = e->g;
     ur_node ids;
     if (!ur__on(g, UR__BIT_swap) || p->transposed[0] || ur_shape_of(p->b).rank != 2)
         return UR_NIL;
-    ur_node from = gathered(w, p->a, &ids);
+    ur_node from = gathered(e, p->a, &ids);
     if (ur_is_nil(from))
         return UR_NIL;
     ur_node table = p->b;
@@ -56,10 +56,10 @@ ur_node ur__swap_gather(ur__rewriting *w, const ur__product *p)
         if (ur_shape_of(E).rank != 2 ||
             TIMES * (size_t)ur_dim(E, 0) > ur_count(ur__operand_of(g, from, 1)))
             return UR_NIL;
-        table = ur__once(w, &ur__op_matmul, (ur_node[]){ E, p->b }, 2, p->transposed, 2);
+        table = ur__once(e, &ur__op_matmul, (ur_node[]){ E, p->b }, 2, p->transposed, 2);
     }
     if (ur_is_nil(table))
         return UR_NIL;
-    w->p->merged[UR__BIT_swap]++;
+    e->p->merged[UR__BIT_swap]++;
     return ur_record(NULL, &ur__op_gather, (ur_node[]){ table, ids }, 2, NULL, 0);
 }
