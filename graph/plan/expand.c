@@ -2,7 +2,7 @@
  * adjoint nodes (adjoint.c). */
 #include "graph/plan/rewrite.h"
 
-bool ur__copy_node(ur__expansion *e, uint32_t id)
+static bool copy_node(ur__expansion *e, uint32_t id)
 {
     ur_graph *g = e->g;
     const ur__node *x = &e->from->node[id];
@@ -35,8 +35,18 @@ static void mark_wanted(ur__expansion *e, const ur__node *request)
         e->marks[xs[j]] |= UR__WANTED;
 }
 
+ur_node ur__rewrite_product(ur__expansion *e, const ur__product *p)
+{
+    ur_node y = ur__split_concat(e, p);
+    if (!ur__live(y) && !e->g->owner.failed)
+        y = ur__swap_gather(e, p);
+    if (!ur__live(y) && !e->g->owner.failed)
+        y = ur__merge_rows(e, p);
+    return y;
+}
+
 /* Puts a better form in the place of a recorded product; false: it stays. */
-static bool rewrite_product(ur__expansion *e, uint32_t id)
+static bool take_product(ur__expansion *e, uint32_t id)
 {
     ur_graph *g = e->g;
     const ur__node *x = &e->from->node[id];
@@ -46,17 +56,23 @@ static bool rewrite_product(ur__expansion *e, uint32_t id)
                       .transposed = { flag[0], flag[1] } };
     ur__origin origin = e->from->origin[id];
     g->rule_of = &origin;
-    ur_node y = ur__split_concat(e, &p);
-    if (!ur__live(y) && !g->owner.failed)
-        y = ur__swap_gather(e, &p);
-    if (!ur__live(y) && !g->owner.failed)
-        y = ur__merge_rows(e, &p);
+    ur_node y = ur__rewrite_product(e, &p);
     g->rule_of = NULL;
     if (!ur__live(y))
         return false;
     e->map[id] = y.id;
     g->into->node[y.id].flags |= x->flags & UR__KEEP;
     return true;
+}
+
+bool ur__take_node(ur__expansion *e, uint32_t id)
+{
+    const ur__node *x = &e->from->node[id];
+    if (x->op == &ur__op_matmul && take_product(e, id))
+        return true;
+    if (x->op == &ur__op_state_out && id < e->g->done)
+        return true;
+    return !e->g->owner.failed && copy_node(e, id);
 }
 
 /* Counts what slices of the first axis take of their operands. */
@@ -92,9 +108,10 @@ static bool prepare(ur__expansion *e)
 bool ur__expand(ur_graph *g, ur__plan *p, ur__tape *to, uint32_t *map)
 {
     ur__expansion e = { .g = g, .from = &g->tape, .map = map, .p = p };
-    bool ok = prepare(&e);
+    uint32_t taken = 0;
     g->into = to;
-    for (uint32_t id = 0; ok && id < g->tape.n; id++) {
+    bool ok = prepare(&e) && ur__batch_nodes(&e, &taken);
+    for (uint32_t id = taken; ok && id < g->tape.n; id++) {
         const ur__node *x = &g->tape.node[id];
         map[id] = UINT32_MAX;
         if (x->op == &ur__op_grad) {
@@ -104,10 +121,8 @@ bool ur__expand(ur_graph *g, ur__plan *p, ur__tape *to, uint32_t *map)
             if (g->tape.attr[x->attr + UR__A_BACKWARD] && id < g->done)
                 continue;
             ok = ur__expand_request(&e, id);
-        } else if (x->op == &ur__op_matmul && rewrite_product(&e, id)) {
-            continue;
-        } else if (x->op != &ur__op_state_out || id >= g->done) {
-            ok = !g->owner.failed && ur__copy_node(&e, id);
+        } else {
+            ok = ur__take_node(&e, id);
         }
     }
     g->into = &g->tape;

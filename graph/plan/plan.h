@@ -1,7 +1,7 @@
 /* plan.h: a plan is a list of kernel calls over one arena; and what the passes that make it share.
  *
  * The passes, in order (each in the file of its name):
- *     expand              the tape, rewritten (split, swap, mmerge), with its adjoints
+ *     expand              the tape, rewritten (batch, split, swap, mmerge), with its adjoints
  *     live                goals, what they need, what is known already; the role of every node
  *     kmerge              sums of products become one contraction over all of them
  *     views               slices and stacks that need no copy
@@ -18,7 +18,7 @@
 #include "graph/internal.h"
 
 /* Rewrites that can be switched off; a bit each in g->off. */
-#define UR__REWRITES(X) X(split) X(swap) X(mmerge) X(kmerge) X(nmerge) X(fuse) X(recompute) X(chunk) X(views) X(accumulate) X(pack)
+#define UR__REWRITES(X) X(batch) X(split) X(swap) X(mmerge) X(kmerge) X(nmerge) X(fuse) X(recompute) X(chunk) X(views) X(accumulate) X(pack)
 enum {
 #define X(name) UR__BIT_##name,
     UR__REWRITES(X)

@@ -40,7 +40,8 @@ typedef struct ur__expansion {
     const uint32_t *results;            /* of the last request */
 } ur__expansion;
 
-bool ur__copy_node(ur__expansion *e, uint32_t id);
+/* Copies a recorded node or puts a better form in its place; its operands are planned already. */
+bool ur__take_node(ur__expansion *e, uint32_t id);
 bool ur__expand_request(ur__expansion *e, uint32_t request);
 
 /* A recorded product op(a) op(b), its operands on the planned tape. */
@@ -54,7 +55,12 @@ typedef struct ur__product {
 ur_node ur__once(ur__expansion *e, const ur_op *op, const ur_node in[], int n_in,
                  const int64_t attr[], int n_attr);
 
-/* The value of a product in a better form, or nil: it stays as it is (or an error is set). */
+/* Plans nodes of many small graphs together; *taken: how many recorded nodes are planned then. */
+bool ur__batch_nodes(ur__expansion *e, uint32_t *taken);
+
+/* The value of a product in a better form, or nil: it stays as it is (or an error is set). The first
+ * asks the others. */
+ur_node ur__rewrite_product(ur__expansion *e, const ur__product *p);
 ur_node ur__split_concat(ur__expansion *e, const ur__product *p);
 ur_node ur__swap_gather(ur__expansion *e, const ur__product *p);
 ur_node ur__merge_rows(ur__expansion *e, const ur__product *p);
@@ -73,6 +79,6 @@ static inline ur_node ur__operand_of(ur_graph *g, ur_node x, uint32_t k)
 
 /* Ops that rewrites look for and make. */
 ur_node ur__reshape_to(ur_at at, ur_node x, const ur_shape *s);
-extern const ur_op ur__op_matmul, ur__op_gather, ur__op_one_hot, ur__op_slice, ur__op_index;
+extern const ur_op ur__op_concat, ur__op_matmul, ur__op_gather, ur__op_one_hot, ur__op_slice, ur__op_index;
 
 #endif
