@@ -317,6 +317,7 @@ struct ur_params {
     size_t index_cap;
     size_t elements, padded;    /* padded: elements of a block with its alignment gaps */
     bool sealed, ready;         /* ready: a gradient waits for an update */
+    int threads;                /* of the graph that it comes from */
     ur__block values, gradients;    /* gradients: none as long as all were frozen */
     ur__bump memory;            /* names, cells */
 };

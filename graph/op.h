@@ -67,6 +67,7 @@ typedef struct ur_compute {
     const int64_t *attr;
     int n_attr;
     uint64_t key;               /* random operations: of (seed, run number); mix in the ordinal */
+    size_t begin, end;          /* the pieces to compute, of an op that has `pieces`; else 0 and 1 */
     void *self;
 } ur_compute;
 /* Makes the run fail with one line, to which the op's place and scope are added: an id out of range.
@@ -123,6 +124,11 @@ struct ur_op {
     int in_place;                               /* opaque ops: 1 + the operand that `out` may overlay,
                                                    of equal shape and type and read by nothing else;
                                                    0 none */
+    /* Opaque ops that several threads may compute together: into how many pieces a node can be cut.
+     * What `compute` writes for pieces [begin, end) it writes for no other, with the same bits however
+     * they are cut, and of the operand of `in_place` it reads those pieces alone. NULL: the whole runs
+     * on the thread that called ur_run. */
+    size_t (*pieces)(const ur_compute *c);
 };
 
 /* Records an op: the one way onto the tape. attr are integers of the structure (axes, flags): they

@@ -132,6 +132,8 @@ typedef struct ur__step {
     uint32_t node;                      /* of the plan's tape, for names; the last one merged */
     uint32_t panel;                     /* UR__PACK */
     void *body;
+    float work;                         /* nanoseconds on one thread, about */
+    bool ends;                          /* the last one of a phase (run/phases.c) */
 } ur__step;
 
 typedef struct ur__label {              /* what the printer and the errors say of a node */

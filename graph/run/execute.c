@@ -4,18 +4,35 @@
  * blocks, which count only when the stamp says so. */
 #include "graph/run/run.h"
 
+/* Called on any thread: the text is kept with the part. */
 void ur_compute_fail(const ur_compute *c, const char *format, ...)
 {
     ur__run *r = c->self;
-    const ur__label *l = &r->p->label[r->step];
-    char text[300];
     va_list args;
+    if (r->fault[0])
+        return;
+    r->fault_step = r->step;
     va_start(args, format);
-    vsnprintf(text, sizeof text, format, args);
+    vsnprintf(r->fault, sizeof r->fault, format, args);
     va_end(args);
+}
+
+/* The failure that comes first in the order of steps and elements: of the first step that has one
+ * that of its first part. */
+static void report(ur__run *r, int parts)
+{
+    const ur__run *first = r;
+    for (int k = 1; k < parts; k++) {
+        const ur__run *x = &r->lane[k];
+        if (x->fault[0] && (!first->fault[0] || x->fault_step < first->fault_step))
+            first = x;
+    }
+    if (!first->fault[0])
+        return;
+    const ur__label *l = &r->p->label[first->fault_step];
     uint32_t scope = r->g->scope;
     r->g->scope = l->scope <= r->g->n_scopes ? l->scope : 0;
-    ur__fail_at(r->g, l->at, l->op->name, "%s", text);
+    ur__fail_at(r->g, l->at, l->op->name, "%s", first->fault);
     r->g->scope = scope;
 }
 
@@ -39,16 +56,23 @@ size_t ur__scratch_needed(const ur__plan *p)
     return most;
 }
 
+static size_t round_up(size_t n)
+{
+    return (n + 63) / 64 * 64;
+}
+
 /* Grows the blocks and finds where each region begins in this run. */
 bool ur__set_bases(ur_graph *g, const ur__plan *p, ur__run *r)
 {
-    size_t arena = (p->arena_bytes + 63) / 64 * 64;
-    size_t regions = UR__VALUES + 2 * g->n_slots, table = (regions * sizeof(char *) + 63) / 64 * 64;
-    if (!ur__block_grow(&g->arena, arena + p->scratch_bytes + table + 64) ||
+    size_t arena = round_up(p->arena_bytes), scratch = round_up(p->scratch_bytes);
+    size_t threads = (size_t)r->threads, lanes = round_up(threads * sizeof *r->lane);
+    size_t regions = UR__VALUES + 2 * g->n_slots, table = round_up(regions * sizeof(char *));
+    if (!ur__block_grow(&g->arena, arena + table + lanes + threads * scratch) ||
         !ur__block_grow(&g->data, p->data_end + 64))
         return ur__out_of_memory(&g->owner);
     r->base = (char **)(g->arena.p + arena);
-    r->scratch = g->arena.p + arena + table;
+    r->lane = (ur__run *)(g->arena.p + arena + table);
+    r->scratch = g->arena.p + arena + table + lanes;
     r->base[UR__NOWHERE] = NULL;
     r->base[UR__ARENA] = g->arena.p;
     r->base[UR__DATA] = g->data.p;
@@ -57,6 +81,10 @@ bool ur__set_bases(ur_graph *g, const ur__plan *p, ur__run *r)
     for (size_t i = 0; i < g->n_slots; i++) {
         r->base[UR__VALUES + 2 * i] = g->slot[i].store->values.p;
         r->base[UR__VALUES + 2 * i + 1] = g->slot[i].store->gradients.p;
+    }
+    for (size_t k = 1; k < threads; k++) {
+        r->lane[k] = *r;
+        r->lane[k].scratch += k * scratch;
     }
     return true;
 }
@@ -101,50 +129,156 @@ static void clear_others(ur_graph *g, const ur__plan *p)
     }
 }
 
-static void renew_panel(ur__run *r, uint32_t index)
+/* Panels are cut between each other; the version is set when all are there. */
+static void renew_panel(ur__run *r, const ur__panel *p, const ur__piece *piece)
 {
-    ur_graph *g = r->g;
-    ur__panel *p = &g->panel[index];
-    const ur_params *ps = g->slot[p->slot].store;
-    if (p->version == ps->version)
-        return;
-    ur__set(r, (int)g->precision)->pack(p->k, p->n, ps->values.p + p->from, p->b_k, p->b_n,
-                                        g->panels.p + p->offset);
-    p->version = ps->version;
+    const ur_params *ps = r->g->slot[p->slot].store;
+    const ur__kernel_set *k = ur__set(r, (int)r->g->precision);
+    const size_t size = ur__type_size((int)ps->type), width = k->packed_size(1, 1) / size;
+    size_t begin, end;
+    ur__units(((size_t)p->n + width - 1) / width, piece, &begin, &end);
+    const ptrdiff_t column = (ptrdiff_t)(begin * width), last = (ptrdiff_t)(end * width);
+    if (end > begin)
+        k->pack(p->k, (last < p->n ? last : p->n) - column,
+                ps->values.p + p->from + (size_t)(column * p->b_n) * size, p->b_k, p->b_n,
+                r->g->panels.p + p->offset + k->packed_size(p->k, column));
 }
 
-void ur__run_step(ur__run *r, const ur__step *s)
+/* Whether a step zeroes y byte by byte, rather than rows of a table or nothing. */
+static bool zeroes(const ur__run *r, const ur__zero *z)
+{
+    return !z->table && (z->write != UR__BY_STAMP || !ur__adds(r, z->write, z->slot));
+}
+
+static void run_zero(ur__run *r, const ur__zero *z, const ur__piece *q)
+{
+    enum { BLOCK = 4096 };
+    size_t begin, end;
+    if (zeroes(r, z)) {
+        ur__units((z->bytes + BLOCK - 1) / BLOCK, q, &begin, &end);
+        end = end * BLOCK < z->bytes ? end * BLOCK : z->bytes;
+        if (end > begin * BLOCK)
+            memset(ur__ptr(r, z->y) + begin * BLOCK, 0, end - begin * BLOCK);
+    } else if (z->table) {
+        ur_params *ps = r->g->slot[z->slot].store;
+        if (!ps->ready)
+            ur__gradient_zero(ps, &ps->param[z->table - 1]);
+    }
+}
+
+/* Whether the panel is that of the values as they are. */
+static bool fresh(const ur__run *r, const ur__panel *p)
+{
+    return p->version == r->g->slot[p->slot].store->version;
+}
+
+static void run_piece(ur__run *r, const ur__step *s, const ur__piece *q)
 {
     switch (s->what) {
     case UR__PROGRAM:
-        ur__run_program(r, s->body);
+        ur__run_program(r, s->body, q);
         break;
     case UR__CONTRACT:
-        ur__run_contraction(r, s->body);
+        ur__run_contraction(r, s->body, q);
         break;
     case UR__MOVE:
-        ur__run_move(r, s->body);
+        ur__run_move(r, s->body, q);
         break;
-    case UR__ZERO: {
-        const ur__zero *z = s->body;
-        if (z->table) {
-            ur_params *ps = r->g->slot[z->slot].store;
-            if (!ps->ready)
-                ur__gradient_zero(ps, &ps->param[z->table - 1]);
-        } else if (z->write != UR__BY_STAMP || !ur__adds(r, z->write, z->slot))
-            memset(ur__ptr(r, z->y), 0, z->bytes);
+    case UR__ZERO:
+        run_zero(r, s->body, q);
         break;
-    }
     case UR__SCATTER:
-        ur__run_scatter(r, s->body);
+        ur__run_scatter(r, s->body, q);
         break;
     case UR__CALL:
-        ur__run_call(r, s->body);
+        ur__run_call(r, s->body, q);
         break;
     case UR__PACK:
-        renew_panel(r, s->panel);
+        if (!fresh(r, &r->g->panel[s->panel]))
+            renew_panel(r, &r->g->panel[s->panel], q);
         break;
     }
+}
+
+double ur__part_work = 1500;
+
+/* A phase: its steps laid end to end by the time they take, and cut evenly. So of four small
+ * products two threads compute two each, and a large one is cut in two. */
+typedef struct phase {
+    ur__run *r;
+    size_t begin, end;
+    double work;
+} phase;
+
+static double bounded(double fraction)
+{
+    return fraction < 0 ? 0 : fraction > 1 ? 1 : fraction;
+}
+
+static void run_part(void *at, int part, int parts)
+{
+    const phase *f = at;
+    ur__run *r = part ? &f->r->lane[part] : f->r;
+    const double from = f->work * part / parts, to = f->work * (part + 1) / parts;
+    double before = 0;
+    for (size_t i = f->begin; i < f->end; i++) {
+        const ur__step *s = &f->r->p->step[i];
+        const double work = (double)s->work;
+        ur__piece q = { bounded((from - before) / work), bounded((to - before) / work),
+                        (int)(work * parts / f->work + 0.999) };
+        before += work;
+        if (part == parts - 1)
+            q.to = 1;                   /* whatever was lost to rounding */
+        r->step = i;
+        if (q.from < q.to)
+            run_piece(r, s, &q);
+    }
+}
+
+/* Whether a phase is one step that is not cut, and stays on the caller's thread: a panel that is
+ * fresh, rows of a table to be zeroed, an operation of a user. */
+static bool whole(const ur__run *r, const ur__step *s)
+{
+    switch (s->what) {
+    case UR__PACK:
+        return fresh(r, &r->g->panel[s->panel]);
+    case UR__ZERO:
+        return ((const ur__zero *)s->body)->table;
+    case UR__CALL:
+        return !((const ur__call *)s->body)->routine->op->pieces;
+    default:
+        return false;
+    }
+}
+
+static int parts_of(const ur__run *r, const phase *f)
+{
+    if (r->threads == 1 || whole(r, &r->p->step[f->begin]))
+        return 1;
+    double parts = f->work / ur__part_work;
+    return parts < 2 ? 1 : parts < r->threads ? (int)parts : r->threads;
+}
+
+size_t ur__run_phase(ur__run *r)
+{
+    phase f = { .r = r, .begin = r->step, .end = r->step };
+    const ur__step *s;
+    bool may_fail = false;
+    do {
+        s = &r->p->step[f.end++];
+        f.work += (double)s->work;
+        may_fail |= s->what == UR__CALL || s->what == UR__SCATTER;
+    } while (!s->ends);
+    int parts = parts_of(r, &f);
+    if (parts > 1)
+        ur__pool_run(parts, run_part, &f);
+    else
+        run_part(&f, 0, 1);
+    if (s->what == UR__PACK)
+        r->g->panel[s->panel].version = r->g->slot[r->g->panel[s->panel].slot].store->version;
+    if (may_fail)
+        report(r, parts);
+    return f.end;
 }
 
 static void commit(ur__run *r)
@@ -171,6 +305,7 @@ static void commit(ur__run *r)
                 ur__rows_list(q);
         }
         ps->ready = true;
+        ps->threads = g->threads;
     }
 }
 
@@ -191,16 +326,18 @@ static void publish(ur_graph *g, const ur__plan *p)
         g->kept[g->n_kept++] = p->kept[i];
 }
 
-bool ur__execute(ur_graph *g, ur__plan *p, bool first)
+static bool execute(ur_graph *g, ur__plan *p, bool first, int threads)
 {
-    ur__run r = { .g = g, .p = p };
+    ur__run r = { .g = g, .p = p, .threads = threads };
     const ur__kernels *k = ur__kernels_get();
     r.f32 = &k->f32;
     r.f64 = &k->f64;
     r.key = ur__mix(ur__mix(0x756e726f6c6cu, g->seed), g->tape_run);
     bool replay = p->ran_generation == g->owner.generation;
-    if (!p->scratch_bytes)
+    if (!p->scratch_bytes) {
         p->scratch_bytes = ur__scratch_needed(p) + 64;
+        ur__find_phases(g, p, true);
+    }
     if (!ur__set_bases(g, p, &r))
         return false;
     if (!replay && !ur__reserve(&g->kept, &g->kept_cap, g->n_kept + p->n_kept, sizeof *g->kept))
@@ -211,8 +348,10 @@ bool ur__execute(ur_graph *g, ur__plan *p, bool first)
     else if (!first && !replay)
         load_leaves(g, p->done);
     clear_others(g, p);
-    for (r.step = 0; r.step < p->n_steps && !g->owner.failed; r.step++)
-        ur__run_step(&r, &p->step[r.step]);
+    for (size_t next = 0; next < p->n_steps && !g->owner.failed;) {
+        r.step = next;
+        next = ur__run_phase(&r);
+    }
     if (g->owner.failed || (g->watch && !ur__check_finite(&r))) {
         spoil_gradients(g, p);
         return false;
@@ -222,4 +361,12 @@ bool ur__execute(ur_graph *g, ur__plan *p, bool first)
         publish(g, p);
     p->ran_generation = g->owner.generation;
     return true;
+}
+
+bool ur__execute(ur_graph *g, ur__plan *p, bool first)
+{
+    int threads = ur__pool_take(g->threads);
+    bool ok = execute(g, p, first, threads);
+    ur__pool_give(threads);
+    return ok;
 }

@@ -39,12 +39,12 @@ static void splat(const frame *f, const ur__access *a, const char *from, size_t 
                tile(f, a->tile));
 }
 
-static void run_row(const frame *f)
+/* Elements [from, to) of a row. */
+static void run_row(const frame *f, size_t from, size_t to)
 {
     const ur__program *p = f->p;
-    size_t total = (size_t)p->dim[p->rank - 1];
-    for (size_t at = 0; at < total; at += UR__TILE) {
-        size_t n = total - at < UR__TILE ? total - at : UR__TILE;
+    for (size_t at = from; at < to; at += UR__TILE) {
+        size_t n = to - at < UR__TILE ? to - at : UR__TILE;
         for (int i = 0; i < p->n_in; i++) {
             const ur__access *a = &p->in[i];
             ptrdiff_t step = a->stride[p->rank - 1];
@@ -52,7 +52,7 @@ static void run_row(const frame *f)
                 f->pointer[i] = f->row[i] + at * f->size;
             else if (step != 0)
                 bring(f, a, f->row[i] + (ptrdiff_t)at * step * (ptrdiff_t)f->size, n);
-            else if (at == 0)
+            else if (at == from)
                 splat(f, a, f->row[i], n);
         }
         for (int o = p->n_in; o < p->n_in + p->n_out; o++)
@@ -87,7 +87,37 @@ size_t ur__program_scratch(const ur__program *p)
     return 2 * pointers_of(p) * sizeof(char *) + 64 + (size_t)p->n_tiles * tile_bytes(p);
 }
 
-void ur__run_program(const ur__run *r, const ur__programmed *step)
+/* Rows of a program, and tiles in a row: parts are cut between tiles, so that every kernel, a user's
+ * too, sees the same blocks for any number of parts. */
+static size_t rows_of(const ur__program *p)
+{
+    size_t n = 1;
+    for (int d = 0; d + 1 < p->rank; d++)
+        n *= (size_t)p->dim[d];
+    return n;
+}
+
+static size_t tiles_of(const ur__program *p)
+{
+    return ((size_t)p->dim[p->rank - 1] + UR__TILE - 1) / UR__TILE;
+}
+
+/* Moves the row pointers to the next row. */
+static void next_row(frame *f, ptrdiff_t *index)
+{
+    const ur__program *p = f->p;
+    for (int d = p->rank - 2; d >= 0; d--) {
+        ptrdiff_t wrap = ++index[d] == p->dim[d] ? p->dim[d] - 1 : -1;
+        ptrdiff_t back = wrap < 0 ? 1 : -wrap;
+        for (int k = 0; k < p->n_in + p->n_out; k++)
+            f->row[k] += back * access_of(p, k)->stride[d] * (ptrdiff_t)f->size;
+        if (wrap < 0)
+            break;
+        index[d] = 0;
+    }
+}
+
+void ur__run_program(const ur__run *r, const ur__programmed *step, const ur__piece *q)
 {
     const ur__program *p = step->program;
     frame f = { .r = r, .p = p, .k = ur__set(r, p->type), .size = ur__type_size(p->type) };
@@ -104,20 +134,20 @@ void ur__run_program(const ur__run *r, const ur__programmed *step)
     for (int k = 0; k < p->n_in; k++)
         if (p->in[k].tile >= 0)
             f.pointer[k] = tile(&f, p->in[k].tile);
+    size_t tiles = tiles_of(p), width = (size_t)p->dim[p->rank - 1], begin, end;
+    ur__units(rows_of(p) * tiles, q, &begin, &end);
     ptrdiff_t index[UR_MAX_RANK] = { 0 };
-    for (;;) {
-        run_row(&f);
-        int d = p->rank - 2;
-        for (; d >= 0; d--) {
-            ptrdiff_t wrap = ++index[d] == p->dim[d] ? p->dim[d] - 1 : -1;
-            ptrdiff_t back = wrap < 0 ? 1 : -wrap;
-            for (int k = 0; k < external; k++)
-                f.row[k] += back * access_of(p, k)->stride[d] * (ptrdiff_t)f.size;
-            if (wrap < 0)
-                break;
-            index[d] = 0;
-        }
-        if (d < 0)
-            return;
+    size_t row = begin / tiles;
+    for (int d = p->rank - 2; d >= 0; row /= (size_t)p->dim[d--]) {
+        index[d] = (ptrdiff_t)(row % (size_t)p->dim[d]);
+        for (int k = 0; k < external; k++)
+            f.row[k] += index[d] * access_of(p, k)->stride[d] * (ptrdiff_t)f.size;
+    }
+    for (size_t unit = begin; unit < end;) {
+        size_t from = unit % tiles, to = tiles - from > end - unit ? from + end - unit : tiles;
+        run_row(&f, from * UR__TILE, to < tiles ? to * UR__TILE : width);
+        unit += to - from;
+        if (unit < end)
+            next_row(&f, index);
     }
 }

@@ -86,13 +86,14 @@ static bool step_finite(const ur__run *r, const ur__step *s)
 static bool name_culprit(ur__run *r)
 {
     ur_graph *g = r->g;
-    for (r->step = 0; r->step < r->p->n_steps; r->step++) {
-        const ur__step *s = &r->p->step[r->step];
-        ur__run_step(r, s);
+    for (size_t i = 0; i < r->p->n_steps; i++) {
+        const ur__step *s = &r->p->step[i];
+        r->step = i;
+        ur__run_phase(r);
         if (g->owner.failed)
             return false;
         if (!step_finite(r, s)) {
-            const ur__label *l = &r->p->label[r->step];
+            const ur__label *l = &r->p->label[i];
             uint32_t scope = g->scope;
             g->scope = l->scope <= g->n_scopes ? l->scope : 0;
             ur__fail_at(g, l->at, l->op->name, "%s is not finite: the first such value of the run",
@@ -116,6 +117,7 @@ bool ur__check_finite(ur__run *r)
     again.p = p;
     if (p) {
         p->scratch_bytes = ur__scratch_needed(p) + 64;
+        ur__find_phases(g, p, false);
         if (ur__set_bases(g, p, &again))
             name_culprit(&again);
         ur__plan_free(g, p);

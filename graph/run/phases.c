@@ -1,0 +1,207 @@
+/* Phases: runs of steps that do not touch each other's results, and so need no order among threads.
+ *
+ * The gates of one time step are four products of the same h: each may be too small to be cut, but
+ * two threads can compute two each, and wait for each other once. A step joins the phase under way
+ * when no memory that it writes is read or written there, and none that it reads is written. What
+ * the steps are depends on the plan alone; how a phase is cut, on the number of threads. */
+#include "graph/run/run.h"
+
+enum { MOST_STEPS = 16, MOST_RANGES = 96 };
+
+typedef struct range {
+    uint64_t region, begin, end;        /* bytes */
+    bool written;
+} range;
+
+typedef struct ranges {
+    range at[MOST_RANGES];
+    int n;                              /* more than MOST_RANGES: not all are known */
+} ranges;
+
+/* From `at` on, what elements of so many steps along each dimension cover. */
+static void note(ranges *r, bool written, ur__loc at, int type, int rank, const ptrdiff_t *dim,
+                 const ptrdiff_t *step)
+{
+    ptrdiff_t low = 0, high = 0;
+    for (int d = 0; d < rank; d++) {
+        ptrdiff_t far = (dim[d] - 1) * step[d];
+        low += far < 0 ? far : 0;
+        high += far > 0 ? far : 0;
+    }
+    ptrdiff_t size = (ptrdiff_t)ur__type_size(type);
+    if (r->n < MOST_RANGES)
+        r->at[r->n] = (range){ at.region, at.offset + (uint64_t)(low * size),
+                               at.offset + (uint64_t)((high + 1) * size), written };
+    r->n++;
+}
+
+static void note_all(ranges *r, bool written, ur__loc at, int type, size_t n)
+{
+    note(r, written, at, type, 1, &(ptrdiff_t){ (ptrdiff_t)n }, &(ptrdiff_t){ 1 });
+}
+
+static double volume(int rank, const ptrdiff_t *dim)
+{
+    double n = 1;
+    for (int d = 0; d < rank; d++)
+        n *= (double)dim[d];
+    return n;
+}
+
+/* Each of these notes what a step touches and returns the nanoseconds that it takes, about: measured
+ * with AVX-512, in which the proportions matter more than the figures. */
+
+static double program(ranges *r, const ur__programmed *x)
+{
+    const ur__program *p = x->program;
+    for (int k = 0; k < p->n_in + p->n_out; k++)
+        note(r, k >= p->n_in, x->loc[k], p->type, p->rank, p->dim,
+             (k < p->n_in ? p->in[k] : p->out[k - p->n_in]).stride);
+    return volume(p->rank, p->dim) * p->n_instructions * (p->type == UR_F64 ? 0.3 : 0.15);
+}
+
+static double contraction(ranges *r, const ur__contraction *c)
+{
+    const ur__batch *b = c->batch;
+    ptrdiff_t dim[UR_MAX_RANK + 2], a[UR_MAX_RANK + 2], right[UR_MAX_RANK + 2];
+    ptrdiff_t out[UR_MAX_RANK + 2], k = 0;
+    const int rank = b ? b->rank : 0;
+    for (int d = 0; d < rank; d++) {
+        dim[d] = b->dim[d];
+        a[d] = b->a_step[d], right[d] = b->b_step[d], out[d] = b->c_step[d];
+    }
+    for (size_t i = 0; i < c->n_terms && r->n <= MOST_RANGES; i++) {
+        const ur__term *t = &c->term[i];
+        dim[rank] = c->m, dim[rank + 1] = t->k;
+        a[rank] = t->a_m, a[rank + 1] = t->a_k;
+        note(r, false, t->a, c->type, rank + 2, dim, a);
+        dim[rank] = t->k, dim[rank + 1] = c->n;
+        right[rank] = t->b_k, right[rank + 1] = t->b_n;
+        if (t->b.region != UR__PANELS)          /* which only steps of their own phase write */
+            note(r, false, t->b, c->type, rank + 2, dim, right);
+    }
+    for (size_t i = 0; i < c->n_terms; i++)
+        k += c->term[i].k;
+    dim[rank] = c->m, dim[rank + 1] = c->n;
+    out[rank] = c->ldc, out[rank + 1] = 1;
+    note(r, true, c->c, c->type, rank + 2, dim, out);
+    double n = 0;
+    for (const ur__contraction *x = c; x; x = x->gang)
+        n += (double)(x->m * x->n);
+    return n * (double)k * volume(rank, dim) * (c->type == UR_F64 ? 1. / 40 : 1. / 80);
+}
+
+static double move(ranges *r, const ur__move *m)
+{
+    note(r, false, m->x, m->type, m->rank, m->dim, m->x_step);
+    note(r, true, m->y, m->type, m->rank, m->dim, m->y_step);
+    return volume(m->rank, m->dim) * 0.5;
+}
+
+static double scatter(ranges *r, const ur__scatter *s)
+{
+    note_all(r, false, s->x, s->type, s->n * s->width);
+    note_all(r, false, s->ids, UR_I32, s->n);
+    note_all(r, true, s->y, s->type, s->rows * s->width);
+    return (double)s->n * (double)s->width * 0.25;
+}
+
+static double call(ranges *r, const ur__call *c)
+{
+    const ur__routine *f = c->routine;
+    size_t n = ur__elements(&f->shape);
+    note_all(r, true, c->out, f->type, n);
+    for (int i = 0; i < f->n_in && r->n <= MOST_RANGES; i++) {
+        size_t count = ur__elements(&f->shape_in[i]);
+        note_all(r, false, c->in[i], (int)f->type_in[i], count);
+        n += count;
+    }
+    return (double)n * 0.3;
+}
+
+static double zero(ranges *r, const ur__zero *z)
+{
+    note_all(r, true, z->y, UR_F32, (z->bytes + 3) / 4);
+    return (double)z->bytes / 16;
+}
+
+static double packing(const ur_graph *g, const ur__step *s)
+{
+    const ur__panel *panel = &g->panel[s->panel];
+    return (double)(panel->k * panel->n) * 0.4;
+}
+
+/* Whether a step has a phase of its own, since it changes more than memory, is large anyhow, or is a
+ * user's operation that nobody said may run beside others. */
+static bool alone(const ur__step *s)
+{
+    switch (s->what) {
+    case UR__CONTRACT:
+        return ((const ur__contraction *)s->body)->gang;
+    case UR__ZERO:
+        return ((const ur__zero *)s->body)->table;
+    case UR__CALL:
+        return !((const ur__call *)s->body)->routine->op->pieces;
+    case UR__PACK:
+        return true;
+    default:
+        return false;
+    }
+}
+
+static double look_at(const ur_graph *g, const ur__step *s, ranges *r)
+{
+    r->n = 0;
+    switch (s->what) {
+    case UR__PROGRAM:
+        return program(r, s->body);
+    case UR__CONTRACT:
+        return contraction(r, s->body);
+    case UR__MOVE:
+        return move(r, s->body);
+    case UR__ZERO:
+        return zero(r, s->body);
+    case UR__SCATTER:
+        return scatter(r, s->body);
+    case UR__CALL:
+        return call(r, s->body);
+    case UR__PACK:
+        return packing(g, s);
+    }
+    return 0;
+}
+
+static bool apart(const ranges *r, const ranges *s)
+{
+    for (int i = 0; i < r->n; i++)
+        for (int k = 0; k < s->n; k++) {
+            const range *a = &r->at[i], *b = &s->at[k];
+            if (a->region == b->region && a->begin < b->end && b->begin < a->end &&
+                (a->written || b->written))
+                return false;
+        }
+    return true;
+}
+
+void ur__find_phases(const ur_graph *g, ur__plan *p, bool side_by_side)
+{
+    ranges phase = { .n = 0 }, own;
+    int steps = 0;
+    for (size_t i = 0; i < p->n_steps; i++) {
+        ur__step *s = &p->step[i];
+        s->work = (float)look_at(g, s, &own) + 20;
+        s->ends = true;
+        bool single = !side_by_side || alone(s) || own.n > MOST_RANGES;
+        bool joins = !single && steps > 0 && steps < MOST_STEPS &&
+                     phase.n + own.n <= MOST_RANGES && apart(&phase, &own);
+        if (joins)
+            p->step[i - 1].ends = false;
+        else
+            phase.n = steps = 0;
+        if (single)
+            continue;
+        memcpy(phase.at + phase.n, own.at, (size_t)own.n * sizeof *own.at);
+        phase.n += own.n;
+        steps++;
+    }
+}
