@@ -70,6 +70,12 @@ static void broadcast_compute(const ur_compute *c)
     }
 }
 
+static size_t whole(const ur_compute *c)
+{
+    (void)c;
+    return 1;
+}
+
 static void broadcast_rule(ur_rule *r)
 {
     const ur_shape s = ur_shape_of(r->in[0]);
@@ -95,6 +101,7 @@ static ur_node broadcast_sample(ur_draw *d, int which)
 const ur_op ur__op_broadcast = {
     .name = "broadcast_to", .kind = UR_OPAQUE, .n_in = 1, .shape = broadcast_shape,
     .compute = broadcast_compute, .rule = broadcast_rule, .sample = broadcast_sample,
+    .pieces = whole,
 };
 
 ur_node ur_broadcast_to_at(ur_at at, ur_node x, int rank, const int *dim)

@@ -9,11 +9,10 @@ static bool cast_shape(ur_shaping *s)
 
 static void cast_compute(const ur_compute *c)
 {
-    const size_t n = ur__elements(&c->shape);
     const int32_t *x = c->in[0];
     double *d = c->out;
     float *f = c->out;
-    for (size_t i = 0; i < n; i++) {
+    for (size_t i = c->begin; i < c->end; i++) {
         if (c->type == UR_F64)
             d[i] = x[i];
         else
@@ -23,7 +22,7 @@ static void cast_compute(const ur_compute *c)
 
 const ur_op ur__op_cast = {
     .name = "cast", .kind = UR_OPAQUE, .n_in = 1, .shape = cast_shape, .compute = cast_compute,
-    .flags = UR_FLAT,
+    .flags = UR_FLAT, .pieces = ur__each,
 };
 
 ur_node ur_cast_at(ur_at at, ur_node ids)

@@ -64,7 +64,8 @@ static bool cross_entropy_grad_shape(ur_shaping *s)
 /* -------------------------------------------------------------------------------------- compute */
 
 typedef struct problem {
-    size_t rows, n;
+    size_t rows, n;             /* rows: those from the piece's first on */
+    size_t first;
     const void *x, *weight;
     const int32_t *label;
     double eps;
@@ -72,21 +73,28 @@ typedef struct problem {
     bool valid;                 /* every label counts or is in [0, n) */
 } problem;
 
+/* The first of the rows to compute in an array with rows of n. */
+static void *row_of(const ur_compute *c, const void *x, size_t n)
+{
+    return (char *)x + c->begin * n * ur__type_size((int)c->type);
+}
+
 static problem problem_of(const ur_compute *c, int first)
 {
     const ur_shape *x = &c->shape_in[first + LOGITS];
     problem p = {
-        .rows = ur__span(x, 0, x->rank - 1), .n = (size_t)x->dim[x->rank - 1],
-        .x = c->in[first + LOGITS], .label = c->in[first + LABELS],
+        .first = c->begin, .rows = c->end - c->begin, .n = (size_t)x->dim[x->rank - 1],
+        .label = (const int32_t *)c->in[first + LABELS] + c->begin,
         .weight = c->n_in > first + WEIGHTS ? c->in[first + WEIGHTS] : NULL,
         .eps = ur__number(c, first + EPS), .ignore = (int32_t)c->attr[0], .valid = true,
     };
+    p.x = row_of(c, c->in[first + LOGITS], p.n);
     for (size_t i = 0; i < p.rows && p.valid; i++) {
         const int32_t v = p.label[i];
         p.valid = v == p.ignore || (v >= 0 && (size_t)v < p.n);
         if (!p.valid)
             ur_compute_fail(c, "label %d at position %zu is neither in 0:%zu nor the ignored %d",
-                            (int)v, i, p.n, (int)p.ignore);
+                            (int)v, p.first + i, p.n, (int)p.ignore);
     }
     return p;
 }
@@ -96,9 +104,10 @@ static void cross_entropy_compute(const ur_compute *c)
     const problem p = problem_of(c, 0);
     const ur__kernel_set *k = ur__kernels_of(c->type);
     if (p.valid && p.n)
-        k->cross_entropy(p.rows, p.n, p.x, p.label, p.weight, p.eps, p.ignore, c->out);
+        k->cross_entropy(p.rows, p.n, p.x, p.label, p.weight, p.eps, p.ignore,
+                         row_of(c, c->out, 1));
     else
-        k->fill(p.rows, 0, c->out);
+        k->fill(p.rows, 0, row_of(c, c->out, 1));
 }
 
 static void cross_entropy_grad_compute(const ur_compute *c)
@@ -106,10 +115,10 @@ static void cross_entropy_grad_compute(const ur_compute *c)
     const problem p = problem_of(c, 1);
     const ur__kernel_set *k = ur__kernels_of(c->type);
     if (p.valid && p.n)
-        k->cross_entropy_grad(p.rows, p.n, p.x, p.label, p.weight, p.eps, p.ignore, c->in[0],
-                              c->out);
+        k->cross_entropy_grad(p.rows, p.n, p.x, p.label, p.weight, p.eps, p.ignore,
+                              row_of(c, c->in[0], 1), row_of(c, c->out, p.n));
     else
-        k->fill(p.rows * p.n, 0, c->out);
+        k->fill(p.rows * p.n, 0, row_of(c, c->out, p.n));
 }
 
 /* ---------------------------------------------------------------------------------------- rules */
@@ -207,11 +216,12 @@ static ur_node cross_entropy_grad_sample(ur_draw *d, int which)
 const ur_op ur__op_cross_entropy = {
     .name = "cross_entropy", .kind = UR_OPAQUE, .n_in = -1, .shape = cross_entropy_shape,
     .compute = cross_entropy_compute, .rule = cross_entropy_rule, .sample = cross_entropy_sample,
+    .pieces = ur__each,
 };
 const ur_op ur__op_cross_entropy_grad = {
     .name = "cross_entropy_grad", .kind = UR_OPAQUE, .n_in = -1,
     .shape = cross_entropy_grad_shape, .compute = cross_entropy_grad_compute,
-    .rule = cross_entropy_grad_rule, .sample = cross_entropy_grad_sample,
+    .rule = cross_entropy_grad_rule, .sample = cross_entropy_grad_sample, .pieces = ur__rows,
     .in_place = 1 + 1 + LOGITS,
 };
 
@@ -227,13 +237,12 @@ static bool label_weight_shape(ur_shaping *s)
  * loss itself. */
 static void label_weight_compute(const ur_compute *c)
 {
-    const size_t n = ur__elements(&c->shape);
     const bool weighted = c->shape_in[1].rank == 1;
     const int32_t *label = c->in[0], ignore = (int32_t)c->attr[0];
     const int V = weighted ? c->shape_in[1].dim[0] : INT32_MAX;
     const double *wd = c->in[1];
     const float *wf = c->in[1];
-    for (size_t i = 0; i < n; i++) {
+    for (size_t i = c->begin; i < c->end; i++) {
         const bool counts = label[i] != ignore && label[i] >= 0 && label[i] < V;
         const size_t k = counts && weighted ? (size_t)label[i] : 0;
         if (c->type == UR_F64)
@@ -245,7 +254,7 @@ static void label_weight_compute(const ur_compute *c)
 
 const ur_op ur__op_label_weight = {
     .name = "label_weight", .kind = UR_OPAQUE, .n_in = 2, .shape = label_weight_shape,
-    .compute = label_weight_compute, .flags = UR_FLAT,
+    .compute = label_weight_compute, .flags = UR_FLAT, .pieces = ur__each,
 };
 
 /* ----------------------------------------------------------------------------- public functions */

@@ -11,7 +11,7 @@ static bool cumsum_shape(ur_shaping *s)
     return ur__need_numbers(s, 0) && ur__need_axis(s, s->attr[0], 0);
 }
 
-/* The axis as [outer, n, inner]; one pass, in the order of the sum. */
+/* The axis as [outer, n, inner]; one pass, in the order of the sum. Pieces are outer parts. */
 #define CUMSUM(name, T)                                                                            \
     static void name(size_t outer, size_t n, size_t inner, bool from_end, const T *x, T *y)        \
     {                                                                                              \
@@ -27,15 +27,23 @@ static bool cumsum_shape(ur_shaping *s)
 CUMSUM(cumsum_f32, float)
 CUMSUM(cumsum_f64, double)
 
+static size_t cumsum_pieces(const ur_compute *c)
+{
+    return ur__span(&c->shape, 0, (int)c->attr[0]);
+}
+
 static void cumsum_compute(const ur_compute *c)
 {
     const int axis = (int)c->attr[0];
-    const size_t outer = ur__span(&c->shape, 0, axis), n = (size_t)c->shape.dim[axis];
+    const size_t outer = c->end - c->begin, n = (size_t)c->shape.dim[axis];
     const size_t inner = ur__span(&c->shape, axis + 1, c->shape.rank);
+    const size_t first = c->begin * n * inner;
     if (c->type == UR_F64)
-        cumsum_f64(outer, n, inner, c->attr[1], c->in[0], c->out);
+        cumsum_f64(outer, n, inner, c->attr[1], (const double *)c->in[0] + first,
+                   (double *)c->out + first);
     else
-        cumsum_f32(outer, n, inner, c->attr[1], c->in[0], c->out);
+        cumsum_f32(outer, n, inner, c->attr[1], (const float *)c->in[0] + first,
+                   (float *)c->out + first);
 }
 
 static ur_node cumsum(ur_at at, ur_node x, int64_t axis, int64_t from_end);
@@ -61,6 +69,7 @@ static ur_node cumsum_sample(ur_draw *d, int which)
 const ur_op ur__op_cumsum = {
     .name = "cumsum", .kind = UR_OPAQUE, .n_in = 1, .shape = cumsum_shape,
     .compute = cumsum_compute, .rule = cumsum_rule, .sample = cumsum_sample,
+    .pieces = cumsum_pieces,
 };
 
 static ur_node cumsum(ur_at at, ur_node x, int64_t axis, int64_t from_end)

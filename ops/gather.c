@@ -38,19 +38,23 @@ static bool gather_shape(ur_shaping *s)
     return join(s, &s->in[1], &s->in[0], 1);
 }
 
+static size_t gather_pieces(const ur_compute *c)
+{
+    return ur__elements(&c->shape_in[1]);
+}
+
 static void gather_compute(const ur_compute *c)
 {
     const ur_shape *table = &c->shape_in[0];
-    const size_t n = ur__elements(&c->shape_in[1]);
     const size_t row = ur__span(table, 1, table->rank) * ur__type_size((int)c->type);
     const int V = table->dim[0];
     const int32_t *id = c->in[1];
     const char *from = c->in[0];
-    char *to = c->out;
+    char *to = (char *)c->out + c->begin * row;
     bool bad = false;
     if (row == 0)
         return;
-    for (size_t i = 0; i < n; i++, to += row) {
+    for (size_t i = c->begin; i < c->end; i++, to += row) {
         if (id[i] >= 0 && id[i] < V) {
             memcpy(to, from + (size_t)id[i] * row, row);
             continue;
@@ -91,6 +95,7 @@ static ur_node gather_sample(ur_draw *d, int which)
 const ur_op ur__op_gather = {
     .name = "gather", .kind = UR_OPAQUE, .n_in = 2, .shape = gather_shape,
     .compute = gather_compute, .rule = gather_rule, .sample = gather_sample,
+    .pieces = gather_pieces,
 };
 
 ur_node ur_gather_at(ur_at at, ur_node table, ur_node ids)
@@ -172,14 +177,19 @@ static bool one_hot_shape(ur_shaping *s)
            join(s, &s->in[0], &row, 0);
 }
 
+static size_t one_hot_pieces(const ur_compute *c)
+{
+    return ur__elements(&c->shape_in[0]);
+}
+
 static void one_hot_compute(const ur_compute *c)
 {
-    const size_t n = ur__elements(&c->shape_in[0]), V = (size_t)c->attr[0];
+    const size_t V = (size_t)c->attr[0], row = V * ur__type_size((int)c->type);
     const int32_t *id = c->in[0];
     bool bad = false;
-    if (n && V)
-        memset(c->out, 0, n * V * ur__type_size((int)c->type));
-    for (size_t i = 0; i < n && !bad; i++) {
+    if (V)
+        memset((char *)c->out + c->begin * row, 0, (c->end - c->begin) * row);
+    for (size_t i = c->begin; i < c->end && !bad; i++) {
         bad = id[i] < 0 || (size_t)id[i] >= V;
         if (bad)
             report(c, i, id[i], (int)V);
@@ -192,7 +202,7 @@ static void one_hot_compute(const ur_compute *c)
 
 const ur_op ur__op_one_hot = {
     .name = "one_hot", .kind = UR_OPAQUE, .n_in = 1, .shape = one_hot_shape,
-    .compute = one_hot_compute, .flags = UR_FLAT,
+    .compute = one_hot_compute, .flags = UR_FLAT, .pieces = one_hot_pieces,
 };
 
 ur_node ur_one_hot_at(ur_at at, ur_node ids, int n)

@@ -70,6 +70,10 @@ static inline size_t ur__span(const ur_shape *s, int from, int to)
     return n;
 }
 
+/* Pieces: the rows of the result along its last axis; its elements. */
+size_t ur__rows(const ur_compute *c);
+size_t ur__each(const ur_compute *c);
+
 /* ----------------------------------------------------------------------------------- in samples */
 
 /* A leaf in [lo, hi] of the gradient check, of a shape given as one. */

@@ -27,16 +27,33 @@ static uint64_t stream(const ur_compute *c)
     return ur__mix(ur__mix(c->key, (uint64_t)c->attr[0]), (uint64_t)c->attr[1]);
 }
 
+/* Pieces: BLOCK elements, whose draws depend on the key and their own numbers alone. */
+enum { BLOCK = 1024 };
+
+static size_t blocks(const ur_compute *c)
+{
+    return (ur__elements(&c->shape) + BLOCK - 1) / BLOCK;
+}
+
+/* The elements [*first, *first + n) to compute; returns the first's place in out. */
+static void *elements(const ur_compute *c, size_t *first, size_t *n)
+{
+    const size_t all = ur__elements(&c->shape), end = c->end * BLOCK;
+    *first = c->begin * BLOCK;
+    *n = (end < all ? end : all) - *first;
+    return (char *)c->out + *first * ur__type_size((int)c->type);
+}
+
 /* Uniform numbers u in [0, 1) in place, then the formula on each. */
 #define FROM_UNIFORM(name, formula)                                                                \
     static void name(const ur_compute *c)                                                          \
     {                                                                                              \
-        const size_t n = ur__elements(&c->shape);                                                  \
+        size_t first, n;                                                                           \
         const double p = ur__number(c, 0), q = ur__number(c, c->n_in - 1);                         \
-        double *d = c->out;                                                                        \
-        float *f = c->out;                                                                         \
+        double *d = elements(c, &first, &n);                                                       \
+        float *f = (float *)d;                                                                     \
         (void)q;                                                                                   \
-        ur__random_uniform(stream(c), 0, n, c->type, c->out);                                      \
+        ur__random_uniform(stream(c), first, n, c->type, d);                                       \
         for (size_t i = 0; i < n; i++) {                                                           \
             const double u = c->type == UR_F64 ? d[i] : f[i], y = formula;                         \
             if (c->type == UR_F64)                                                                 \
@@ -50,11 +67,11 @@ FROM_UNIFORM(noise_uniform_compute, p + (q - p) * u)
 
 static void noise_normal_compute(const ur_compute *c)
 {
-    const size_t n = ur__elements(&c->shape);
+    size_t first, n;
     const double deviation = ur__number(c, 0);
-    double *d = c->out;
-    float *f = c->out;
-    ur__random_normal(stream(c), 0, n, c->type, c->out);
+    double *d = elements(c, &first, &n);
+    float *f = (float *)d;
+    ur__random_normal(stream(c), first, n, c->type, d);
     for (size_t i = 0; i < n; i++) {
         if (c->type == UR_F64)
             d[i] *= deviation;
@@ -65,7 +82,8 @@ static void noise_normal_compute(const ur_compute *c)
 
 #define DRAWN(name_, n)                                                                            \
     const ur_op ur__op_##name_ = { .name = #name_, .kind = UR_OPAQUE, .n_in = n,                   \
-        .shape = drawn_shape, .compute = name_##_compute, .flags = UR_FLAT | UR_RANDOM };
+        .shape = drawn_shape, .compute = name_##_compute, .flags = UR_FLAT | UR_RANDOM,       \
+        .pieces = blocks };
 DRAWN(bernoulli, 1)
 DRAWN(noise_uniform, 2)
 DRAWN(noise_normal, 1)

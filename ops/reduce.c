@@ -44,11 +44,56 @@ static split split_of(const ur_shape *x, const int64_t *attr)
     return (split){ ur__span(x, 0, first), ur__span(x, first, end), ur__span(x, end, x->rank) };
 }
 
+/* Pieces: LINE columns of one of the outer parts. */
+enum { LINE = 16 };
+
+static size_t lines(split n)
+{
+    return (n.inner + LINE - 1) / LINE;
+}
+
+static size_t reduce_pieces(const ur_compute *c)
+{
+    const split n = split_of(&c->shape_in[0], c->attr);
+    return n.outer * lines(n);
+}
+
+/* The next columns to reduce of the pieces [*piece, end), as many as lie side by side; or the next
+ * outer parts, where these are whole. */
+typedef struct span {
+    size_t outer, parts, first, columns;
+} span;
+
+static bool next_span(split n, size_t *piece, size_t end, span *s)
+{
+    const size_t each = lines(n), left = end - *piece;
+    if (*piece >= end)
+        return false;
+    const size_t from = *piece % each;
+    *s = (span){ .outer = *piece / each, .parts = 1, .first = from * LINE };
+    if (from == 0 && left >= each) {
+        s->parts = left / each;
+        s->columns = n.inner;
+        *piece += s->parts * each;
+    } else {
+        const size_t more = each - from < left ? each - from : left;
+        s->columns = (from + more == each ? n.inner : (from + more) * LINE) - s->first;
+        *piece += more;
+    }
+    return true;
+}
+
 #define COMPUTE(name)                                                                              \
     static void name##_compute(const ur_compute *c)                                                \
     {                                                                                              \
         const split n = split_of(&c->shape_in[0], c->attr);                                        \
-        ur__kernels_of(c->type)->name(n.outer, n.r, n.inner, c->in[0], c->out);                    \
+        const size_t size = ur__type_size((int)c->type);                                           \
+        span s;                                                                                    \
+        for (size_t piece = c->begin; next_span(n, &piece, c->end, &s);)                           \
+            ur__kernels_of(c->type)->name(                                                         \
+                s.parts, n.r, s.columns,                                                           \
+                (const char *)c->in[0] + (s.outer * n.r * n.inner + s.first) * size, n.inner,      \
+                (char *)c->out + (s.outer * n.inner + s.first) * size);                            \
     }
 COMPUTE(sum)
 COMPUTE(max)
@@ -136,15 +181,16 @@ static ur_node logsumexp_sample(ur_draw *d, int which)
 
 const ur_op ur__op_reduce_sum = {
     .name = "sum", .kind = UR_OPAQUE, .n_in = 1, .shape = reduce_shape, .compute = sum_compute,
-    .rule = sum_rule, .sample = sum_sample,
+    .rule = sum_rule, .sample = sum_sample, .pieces = reduce_pieces,
 };
 const ur_op ur__op_reduce_max = {
     .name = "max", .kind = UR_OPAQUE, .n_in = 1, .shape = reduce_shape, .compute = max_compute,
-    .rule = max_rule, .sample = max_sample,
+    .rule = max_rule, .sample = max_sample, .pieces = reduce_pieces,
 };
 const ur_op ur__op_reduce_logsumexp = {
     .name = "logsumexp", .kind = UR_OPAQUE, .n_in = 1, .shape = reduce_shape,
     .compute = logsumexp_compute, .rule = logsumexp_rule, .sample = logsumexp_sample,
+    .pieces = reduce_pieces,
 };
 
 /* --------------------------------------------------------------------- the place of the maximum */
@@ -176,18 +222,26 @@ static bool first_max_shape(ur_shaping *s)
 FIRST_MAX(first_max_f32, float)
 FIRST_MAX(first_max_f64, double)
 
+static size_t first_max_pieces(const ur_compute *c)
+{
+    return split_of(&c->shape, c->attr).outer;
+}
+
 static void first_max_compute(const ur_compute *c)
 {
-    const split n = split_of(&c->shape, c->attr);
+    split n = split_of(&c->shape, c->attr);
+    const size_t first = c->begin * n.r * n.inner;
+    n.outer = c->end - c->begin;
     if (c->type == UR_F64)
-        first_max_f64(n, c->in[0], c->out);
+        first_max_f64(n, (const double *)c->in[0] + first, (double *)c->out + first);
     else
-        first_max_f32(n, c->in[0], c->out);
+        first_max_f32(n, (const float *)c->in[0] + first, (float *)c->out + first);
 }
 
 const ur_op ur__op_first_max = {
     .name = "first_max", .kind = UR_OPAQUE, .n_in = 1, .shape = first_max_shape,
     .compute = first_max_compute, .sample = first_max_sample, .flags = UR_FLAT,
+    .pieces = first_max_pieces,
 };
 
 static bool argmax_shape(ur_shaping *s)
@@ -203,12 +257,18 @@ static bool argmax_shape(ur_shaping *s)
 static void argmax_compute(const ur_compute *c)
 {
     const split n = split_of(&c->shape_in[0], c->attr);
-    ur__kernels_of(c->type_in[0])->argmax(n.outer, n.r, n.inner, c->in[0], c->out);
+    const size_t size = ur__type_size((int)c->type_in[0]);
+    span s;
+    for (size_t piece = c->begin; next_span(n, &piece, c->end, &s);)
+        ur__kernels_of(c->type_in[0])->argmax(
+            s.parts, n.r, s.columns,
+            (const char *)c->in[0] + (s.outer * n.r * n.inner + s.first) * size, n.inner,
+            (int32_t *)c->out + s.outer * n.inner + s.first);
 }
 
 const ur_op ur__op_argmax = {
     .name = "argmax", .kind = UR_OPAQUE, .n_in = 1, .shape = argmax_shape,
-    .compute = argmax_compute, .flags = UR_FLAT | UR_INT_OUT,
+    .compute = argmax_compute, .flags = UR_FLAT | UR_INT_OUT, .pieces = reduce_pieces,
 };
 
 ur_node ur_argmax_at(ur_at at, ur_node x, int axis)

@@ -17,19 +17,22 @@ static bool reverse_shape(ur_shaping *s)
     return ur__need_axis(s, s->attr[0], 0);
 }
 
+static size_t reverse_pieces(const ur_compute *c)
+{
+    return ur__span(&c->shape, 0, (int)c->attr[0] + 1);
+}
+
 static void reverse_compute(const ur_compute *c)
 {
     const int axis = (int)c->attr[0];
-    const size_t outer = ur__span(&c->shape, 0, axis), n = (size_t)c->shape.dim[axis];
+    const size_t n = (size_t)c->shape.dim[axis];
     const size_t bytes = ur__span(&c->shape, axis + 1, c->shape.rank) *
                          ur__type_size((int)c->type);
     if (bytes == 0)
         return;
-    const char *from = c->in[0];
-    char *to = c->out;
-    for (size_t o = 0; o < outer; o++, from += n * bytes)
-        for (size_t k = n; k-- > 0; to += bytes)
-            memcpy(to, from + k * bytes, bytes);
+    for (size_t i = c->begin; i < c->end; i++)
+        memcpy((char *)c->out + i * bytes,
+               (const char *)c->in[0] + (i - i % n + n - 1 - i % n) * bytes, bytes);
 }
 
 static void reverse_rule(ur_rule *r)
@@ -52,6 +55,7 @@ static ur_node reverse_sample(ur_draw *d, int which)
 const ur_op ur__op_reverse = {
     .name = "reverse", .kind = UR_OPAQUE, .n_in = 1, .shape = reverse_shape,
     .compute = reverse_compute, .rule = reverse_rule, .sample = reverse_sample,
+    .pieces = reverse_pieces,
 };
 
 ur_node ur_reverse_at(ur_at at, ur_node x, int axis)
@@ -79,6 +83,11 @@ static bool reverse_lengths_shape(ur_shaping *s)
     return true;
 }
 
+static size_t reverse_lengths_pieces(const ur_compute *c)
+{
+    return ur__span(&c->shape, 0, 2);
+}
+
 static void reverse_lengths_compute(const ur_compute *c)
 {
     const int T = c->shape.dim[0], B = c->shape.dim[1];
@@ -86,13 +95,12 @@ static void reverse_lengths_compute(const ur_compute *c)
     const int32_t *n = c->in[1];
     if (bytes == 0)
         return;
-    const char *from = c->in[0];
-    char *to = c->out;
-    for (int t = 0; t < T; t++)
-        for (int b = 0; b < B; b++, to += bytes) {
-            const int k = t < n[b] && n[b] <= T ? n[b] - 1 - t : t;
-            memcpy(to, from + ((size_t)k * (size_t)B + (size_t)b) * bytes, bytes);
-        }
+    for (size_t i = c->begin; i < c->end; i++) {
+        const int t = (int)(i / (size_t)B), b = (int)(i % (size_t)B);
+        const int k = t < n[b] && n[b] <= T ? n[b] - 1 - t : t;
+        memcpy((char *)c->out + i * bytes,
+               (const char *)c->in[0] + ((size_t)k * (size_t)B + (size_t)b) * bytes, bytes);
+    }
 }
 
 static void reverse_lengths_rule(ur_rule *r)
@@ -116,7 +124,7 @@ static ur_node reverse_lengths_sample(ur_draw *d, int which)
 const ur_op ur__op_reverse_lengths = {
     .name = "reverse_lengths", .kind = UR_OPAQUE, .n_in = 2, .shape = reverse_lengths_shape,
     .compute = reverse_lengths_compute, .rule = reverse_lengths_rule,
-    .sample = reverse_lengths_sample,
+    .sample = reverse_lengths_sample, .pieces = reverse_lengths_pieces,
 };
 
 ur_node ur_reverse_lengths_at(ur_at at, ur_node x, const int *lengths)

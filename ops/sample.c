@@ -144,13 +144,12 @@ static bool sample_shape(ur_shaping *s)
 
 static void sample_compute(const ur_compute *c)
 {
-    const size_t rows = ur__elements(&c->shape);
     const size_t n = (size_t)c->shape_in[0].dim[c->shape_in[0].rank - 1];
     const uint64_t key = ur__mix(ur__mix(c->key, 0), (uint64_t)c->attr[0]);
     const double top_k = *(const int32_t *)c->in[2], top_p = ur__number(c, 3);
     row r = { .wide = c->type_in[0] == UR_F64, .n = n, .temperature = ur__number(c, 1) };
     int32_t *id = c->out;
-    for (size_t b = 0; b < rows; b++) {
+    for (size_t b = c->begin; b < c->end; b++) {
         bool has_nan = false;
         double u;
         r.x = (const char *)c->in[0] + b * n * ur__type_size((int)c->type_in[0]);
@@ -173,6 +172,7 @@ static void sample_compute(const ur_compute *c)
 const ur_op ur__op_sample = {
     .name = "sample", .kind = UR_OPAQUE, .n_in = 4, .shape = sample_shape,
     .compute = sample_compute, .flags = UR_FLAT | UR_INT_OUT | UR_RANDOM,
+    .pieces = ur__each,
 };
 
 ur_node ur_sample_at(ur_at at, ur_node logits, double temperature, int top_k, double top_p)

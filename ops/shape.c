@@ -102,6 +102,11 @@ static bool permute_shape(ur_shaping *s)
            ur_refuse(s, "%0: the order must name each of its axes once");
 }
 
+static size_t permute_pieces(const ur_compute *c)
+{
+    return c->shape.rank ? (size_t)c->shape.dim[0] : 1;
+}
+
 /* Two axes at a time by a kernel: the last axis of y, and the one that is contiguous in x (or else
  * the last but one); an odometer walks the others. */
 static void permute_compute(const ur_compute *c)
@@ -122,6 +127,13 @@ static void permute_compute(const ur_compute *c)
         step_x[i] = in_step[c->attr[i]];
         step_y[i] = n;
     }
+    const char *x = c->in[0];
+    char *y = c->out;
+    if (rank) {                             /* of y's first axis a piece */
+        dim[0] = c->end - c->begin;
+        x += (ptrdiff_t)(c->begin * size) * step_x[0];
+        y += (ptrdiff_t)(c->begin * size) * step_y[0];
+    }
     /* rows and columns; missing axes have size 1 */
     const int col = rank - 1;
     int row = rank - 2;
@@ -131,8 +143,6 @@ static void permute_compute(const ur_compute *c)
     const size_t cols = col >= 0 ? dim[col] : 1, rows = row >= 0 ? dim[row] : 1;
     const ptrdiff_t x_c = col >= 0 ? step_x[col] : 1, x_r = row >= 0 ? step_x[row] : 1;
     const ptrdiff_t y_r = row >= 0 ? step_y[row] : (ptrdiff_t)cols;
-    const char *x = c->in[0];
-    char *y = c->out;
     for (int i = 0; i >= 0;) {
         k->copy2(rows, cols, x, x_r, x_c, y, y_r);
         for (i = rank - 2; i >= 0; i--) {
@@ -175,6 +185,7 @@ static ur_node permute_sample(ur_draw *d, int which)
 const ur_op ur__op_permute = {
     .name = "permute", .kind = UR_OPAQUE, .n_in = 1, .shape = permute_shape,
     .compute = permute_compute, .rule = permute_rule, .sample = permute_sample,
+    .pieces = permute_pieces,
 };
 
 ur_node ur_permute_at(ur_at at, ur_node x, int rank, const int *order)

@@ -18,10 +18,11 @@ static bool softmax_shape(ur_shaping *s)
 #define COMPUTE(name)                                                                              \
     static void name##_compute(const ur_compute *c)                                                \
     {                                                                                              \
-        const int last = c->shape.rank - 1;                                                        \
-        const size_t rows = ur__span(&c->shape, 0, last), n = (size_t)c->shape.dim[last];          \
-        if (rows && n)                                                                             \
-            ur__kernels_of(c->type)->name(rows, n, c->in[0], c->out);                              \
+        const size_t n = (size_t)c->shape.dim[c->shape.rank - 1];                                  \
+        const size_t first = c->begin * n * ur__type_size((int)c->type);                           \
+        if (n)                                                                                     \
+            ur__kernels_of(c->type)->name(c->end - c->begin, n, (const char *)c->in[0] + first,    \
+                                          (char *)c->out + first);                                 \
     }
 COMPUTE(softmax)
 COMPUTE(log_softmax)
@@ -68,10 +69,12 @@ static ur_node log_softmax_sample(ur_draw *d, int which)
 const ur_op ur__op_softmax = {
     .name = "softmax", .kind = UR_OPAQUE, .n_in = 1, .shape = softmax_shape,
     .compute = softmax_compute, .rule = softmax_rule, .sample = softmax_sample,
+    .pieces = ur__rows,
 };
 const ur_op ur__op_log_softmax = {
     .name = "log_softmax", .kind = UR_OPAQUE, .n_in = 1, .shape = softmax_shape,
     .compute = log_softmax_compute, .rule = log_softmax_rule, .sample = log_softmax_sample,
+    .pieces = ur__rows,
 };
 
 ur_node ur_softmax_at(ur_at at, ur_node x)

@@ -65,10 +65,10 @@ static void try_reduction(size_t o, size_t r, size_t i)
     const void *x = random_array(o * r * i);
     void *sum = fenced(o * i), *max = fenced(o * i), *lse = fenced(o * i);
     int32_t *arg = fenced_bytes(o * i * sizeof *arg);
-    set()->sum(o, r, i, x, sum);
-    set()->max(o, r, i, x, max);
-    set()->logsumexp(o, r, i, x, lse);
-    set()->argmax(o, r, i, x, arg);
+    set()->sum(o, r, i, x, i, sum);
+    set()->max(o, r, i, x, i, max);
+    set()->logsumexp(o, r, i, x, i, lse);
+    set()->argmax(o, r, i, x, i, arg);
     for (size_t a = 0; a < o; a++) {
         for (size_t b = 0; b < i; b++) {
             double want[4];
@@ -102,11 +102,11 @@ TEST(reductions_of_nothing_and_specials)
         single = k;
         for (size_t i = 1; i < 20; i += 18) {
             void *y = fenced(i);
-            set()->sum(1, 0, i, y, y);
+            set()->sum(1, 0, i, y, i, y);
             CHECK(get(y, i - 1) == 0);
-            set()->max(1, 0, i, y, y);
+            set()->max(1, 0, i, y, i, y);
             CHECK(get(y, i - 1) == -INFINITY);
-            set()->logsumexp(1, 0, i, y, y);
+            set()->logsumexp(1, 0, i, y, i, y);
             CHECK(get(y, i - 1) == -INFINITY);
         }
         /* Rows along the last axis, and the same numbers as columns. */
@@ -121,12 +121,12 @@ TEST(reductions_of_nothing_and_specials)
         int32_t *arg = fenced_bytes(6 * sizeof *arg);
         for (size_t t = 0; t < 2; t++) {
             const size_t o = t ? 1 : 6, i = t ? 6 : 1;
-            set()->max(o, 3, i, x[t], y);
+            set()->max(o, 3, i, x[t], i, y);
             CHECK_ARRAY("max", y, 0, -INFINITY, INFINITY, NAN, 1e4, 3, NAN);
-            set()->logsumexp(o, 3, i, x[t], y);
+            set()->logsumexp(o, 3, i, x[t], i, y);
             CHECK_ARRAY("logsumexp", y, 1e4 * 2 * epsilon(), -INFINITY, INFINITY, NAN,
                         1e4 + log(2), 3 + log(2 + exp(-1)), NAN);
-            set()->argmax(o, 3, i, x[t], arg);
+            set()->argmax(o, 3, i, x[t], i, arg);
             const int32_t want[] = { 0, 1, 1, 0, 1, 0 };
             for (int a = 0; a < 6; a++)
                 CHECK_INT(arg[a], want[a]);

@@ -61,15 +61,16 @@ typedef struct ur__kernel_set {
     void (*pack)(ptrdiff_t k, ptrdiff_t n, const void *b, ptrdiff_t b_k, ptrdiff_t b_n, void *dst);
     size_t (*packed_size)(ptrdiff_t k, ptrdiff_t n);
 
-    /* y[o, i] = reduction over r of x[o, r, i]; r = 0 gives 0, -inf, -inf. The order of addition
-     * depends on r alone: eight (or more) running sums, then a tree; for i > 1, eight neighbours as
-     * a tree, then one running sum of those. max of NaN is NaN. logsumexp of all -inf is -inf, of
-     * anything with +inf (and no NaN) +inf. */
-    void (*sum)(size_t o, size_t r, size_t i, const void *x, void *y);
-    void (*max)(size_t o, size_t r, size_t i, const void *x, void *y);
-    void (*logsumexp)(size_t o, size_t r, size_t i, const void *x, void *y);
+    /* y[o, i] = reduction over r of x[o, r, i]; r = 0 gives 0, -inf, -inf. Rows of x lie ldx apart,
+     * normally i; more, and some columns of a wider array are reduced by themselves. The order of
+     * addition depends on r, and on whether ldx is 1: eight (or more) running sums, then a tree; for
+     * ldx > 1, eight neighbours as a tree, then one running sum of those. max of NaN is NaN.
+     * logsumexp of all -inf is -inf, of anything with +inf (and no NaN) +inf. */
+    void (*sum)(size_t o, size_t r, size_t i, const void *x, size_t ldx, void *y);
+    void (*max)(size_t o, size_t r, size_t i, const void *x, size_t ldx, void *y);
+    void (*logsumexp)(size_t o, size_t r, size_t i, const void *x, size_t ldx, void *y);
     /* Index of the first maximum over r; r > 0. A NaN counts as largest, the first one wins. */
-    void (*argmax)(size_t o, size_t r, size_t i, const void *x, int32_t *y);
+    void (*argmax)(size_t o, size_t r, size_t i, const void *x, size_t ldx, int32_t *y);
 
     /* Over the last axis of x[rows, n]; a row of -inf gives zeros (softmax) or -inf (the other). */
     void (*softmax)(size_t rows, size_t n, const void *x, void *y);

@@ -1,7 +1,7 @@
 /* Reductions over the middle axis of x[o][r][i], and the sum of squares.
  *
- * Order of additions. Where i > 1, eight neighbours along r are added as a tree and the trees in
- * order of r, which needs one pass over x and keeps the running sums in y. Where i is 1, eight
+ * Order of additions. Where ldx > 1, eight neighbours along r are added as a tree and the trees in
+ * order of r, which needs one pass over x and keeps the running sums in y. Where ldx is 1, eight
  * vectors of running sums are kept, then added as a tree. Neither depends on anything but r, and
  * the error grows with r / 8 at most.
  */
@@ -32,53 +32,53 @@ INLINE V plus(V a, V b)
     return a + b;
 }
 
-/* y[i] = op over r of x[r][i], i > 1; `none` is the result for r = 0. */
-INLINE void reduce_columns(V op(V, V), T none, size_t r, size_t i, const T *x, T *y)
+/* y[i] = op over r of x[r][i], ldx > 1; `none` is the result for r = 0. */
+INLINE void reduce_columns(V op(V, V), T none, size_t r, size_t i, const T *x, size_t ldx, T *y)
 {
     for (size_t k = 0; r == 0 && k < i; k++)
         y[k] = none;
     for (size_t row = 0; row < r; row += 8) {
         const size_t rows = least(r - row, 8);
-        const T *p = x + row * i;
+        const T *p = x + row * ldx;
         for (size_t k = 0; k < i; k += W) {
             const size_t lanes = least(i - k, W);
             V a = load(p + k, lanes);
             if (rows == 8) {
-                const V b = op(a, load(p + i + k, lanes));
-                const V c = op(load(p + 2 * i + k, lanes), load(p + 3 * i + k, lanes));
-                const V d = op(load(p + 4 * i + k, lanes), load(p + 5 * i + k, lanes));
-                const V e = op(load(p + 6 * i + k, lanes), load(p + 7 * i + k, lanes));
+                const V b = op(a, load(p + ldx + k, lanes));
+                const V c = op(load(p + 2 * ldx + k, lanes), load(p + 3 * ldx + k, lanes));
+                const V d = op(load(p + 4 * ldx + k, lanes), load(p + 5 * ldx + k, lanes));
+                const V e = op(load(p + 6 * ldx + k, lanes), load(p + 7 * ldx + k, lanes));
                 a = op(op(b, c), op(d, e));
             } else {
                 for (size_t q = 1; q < rows; q++)
-                    a = op(a, load(p + q * i + k, lanes));
+                    a = op(a, load(p + q * ldx + k, lanes));
             }
             store(y + k, row ? op(load(y + k, lanes), a) : a, lanes);
         }
     }
 }
 
-void KERNEL(sum)(size_t o, size_t r, size_t i, const void *x_, void *y_)
+void KERNEL(sum)(size_t o, size_t r, size_t i, const void *x_, size_t ldx, void *y_)
 {
     const T *x = x_;
     T *y = y_;
-    for (; o > 0; o--, x += r * i, y += i) {
-        if (i == 1)
+    for (; o > 0; o--, x += r * ldx, y += i) {
+        if (ldx == 1)
             *y = row_sum(x, r, 0);
         else
-            reduce_columns(plus, 0, r, i, x, y);
+            reduce_columns(plus, 0, r, i, x, ldx, y);
     }
 }
 
-void KERNEL(max)(size_t o, size_t r, size_t i, const void *x_, void *y_)
+void KERNEL(max)(size_t o, size_t r, size_t i, const void *x_, size_t ldx, void *y_)
 {
     const T *x = x_;
     T *y = y_;
-    for (; o > 0; o--, x += r * i, y += i) {
-        if (i == 1)
+    for (; o > 0; o--, x += r * ldx, y += i) {
+        if (ldx == 1)
             *y = row_max(x, r);
         else
-            reduce_columns(v_max, -(T)INFINITY, r, i, x, y);
+            reduce_columns(v_max, -(T)INFINITY, r, i, x, ldx, y);
     }
 }
 
@@ -90,11 +90,11 @@ INLINE V finite_or_0(V m)
 }
 
 /* y[k] = log sum over r of exp(x[r][k]) for W columns or the last few. */
-INLINE void logsumexp_columns(size_t r, size_t i, const T *x, T *y, size_t lanes)
+INLINE void logsumexp_columns(size_t r, const T *x, size_t ldx, T *y, size_t lanes)
 {
     V m = v_set(-(T)INFINITY), s[8];
     for (size_t row = 0; row < r; row++)
-        m = v_max(m, load(x + row * i, lanes));
+        m = v_max(m, load(x + row * ldx, lanes));
     m = finite_or_0(m);
     UNROLL
     for (int q = 0; q < 8; q++)
@@ -103,26 +103,26 @@ INLINE void logsumexp_columns(size_t r, size_t i, const T *x, T *y, size_t lanes
     for (; row + 8 <= r; row += 8) {
         UNROLL
         for (int q = 0; q < 8; q++)
-            s[q] += v_exp(load(x + (row + (size_t)q) * i, lanes) - m);
+            s[q] += v_exp(load(x + (row + (size_t)q) * ldx, lanes) - m);
     }
     for (; row < r; row++)
-        s[0] += v_exp(load(x + row * i, lanes) - m);
+        s[0] += v_exp(load(x + row * ldx, lanes) - m);
     const V total = ((s[0] + s[1]) + (s[2] + s[3])) + ((s[4] + s[5]) + (s[6] + s[7]));
     store(y, v_log(total) + m, lanes);
 }
 
-void KERNEL(logsumexp)(size_t o, size_t r, size_t i, const void *x_, void *y_)
+void KERNEL(logsumexp)(size_t o, size_t r, size_t i, const void *x_, size_t ldx, void *y_)
 {
     const T *x = x_;
     T *y = y_;
-    for (; o > 0; o--, x += r * i, y += i) {
-        if (i == 1) {
+    for (; o > 0; o--, x += r * ldx, y += i) {
+        if (ldx == 1) {
             const T m = row_shift(row_max(x, r));
             *y = m + LIBM(log)(row_exp(x, r, m, NULL));
             continue;
         }
         for (size_t k = 0; k < i; k += W)
-            logsumexp_columns(r, i, x + k, y + k, least(i - k, W));
+            logsumexp_columns(r, x + k, ldx, y + k, least(i - k, W));
     }
 }
 
@@ -152,14 +152,14 @@ static int32_t find(const T *x, size_t n, T m)
     return (int32_t)at;
 }
 
-void KERNEL(argmax)(size_t o, size_t r, size_t i, const void *x_, int32_t *y)
+void KERNEL(argmax)(size_t o, size_t r, size_t i, const void *x_, size_t ldx, int32_t *y)
 {
     const T *x = x_;
-    for (; o > 0; o--, x += r * i, y += i) {
-        if (i == 1)
+    for (; o > 0; o--, x += r * ldx, y += i) {
+        if (ldx == 1)
             *y = find(x, r, row_max(x, r));
-        for (size_t k = 0; i > 1 && k < i; k++)
-            y[k] = argmax(r, i, x + k);
+        for (size_t k = 0; ldx > 1 && k < i; k++)
+            y[k] = argmax(r, ldx, x + k);
     }
 }
 

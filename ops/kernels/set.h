@@ -17,10 +17,10 @@ void KERNEL(gemm)(ptrdiff_t m, ptrdiff_t n, const ur__segment *s, ptrdiff_t n_se
 void KERNEL(pack)(ptrdiff_t k, ptrdiff_t n, const void *b, ptrdiff_t b_k, ptrdiff_t b_n, void *dst);
 size_t KERNEL(packed_size)(ptrdiff_t k, ptrdiff_t n);
 
-void KERNEL(sum)(size_t o, size_t r, size_t i, const void *x, void *y);
-void KERNEL(max)(size_t o, size_t r, size_t i, const void *x, void *y);
-void KERNEL(logsumexp)(size_t o, size_t r, size_t i, const void *x, void *y);
-void KERNEL(argmax)(size_t o, size_t r, size_t i, const void *x, int32_t *y);
+void KERNEL(sum)(size_t o, size_t r, size_t i, const void *x, size_t ldx, void *y);
+void KERNEL(max)(size_t o, size_t r, size_t i, const void *x, size_t ldx, void *y);
+void KERNEL(logsumexp)(size_t o, size_t r, size_t i, const void *x, size_t ldx, void *y);
+void KERNEL(argmax)(size_t o, size_t r, size_t i, const void *x, size_t ldx, int32_t *y);
 double KERNEL(sum_squares)(size_t n, const void *x);
 
 void KERNEL(softmax)(size_t rows, size_t n, const void *x, void *y);
