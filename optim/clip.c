@@ -3,8 +3,8 @@
  *     |g| = sqrt(sum g^2)      g = g * min(1, max_norm / (|g| + 1e-6))
  *
  * R. Pascanu, T. Mikolov and Y. Bengio, "On the difficulty of training recurrent neural networks",
- * ICML 2013. Squares are summed in double, parameter after parameter in the order of the store, so
- * the norm has the same bits however the parameters are grouped.
+ * ICML 2013. Squares are summed in double, stretch after stretch of the parameters in the order of
+ * the store, so the norm has the same bits for any number of threads.
  */
 #include <math.h>
 #include "optim/internal.h"
@@ -38,27 +38,30 @@ bool ur__row_run(const ur__param *p, size_t *i, size_t *begin, size_t *count)
     return true;
 }
 
-/* Of an embedding only the rows that were touched: the others are zero. */
-static double squares(const ur_params *ps, size_t k)
+/* Of an embedding only the rows that were touched, with its first stretch: the others are zero. */
+static void add_squares(void *job, ur__stretch *s)
 {
+    const ur_params *ps = job;
     const ur__kernel_set *kernels = ur__set_for(ps->type);
-    const ur__param *p = &ps->param[k];
-    const char *g = ps->gradients.p + ur__begin(ps, k);
-    double sum = 0;
+    const ur__param *p = &ps->param[s->param];
+    const size_t size = ur__type_size((int)ps->type);
+    const char *g = ps->gradients.p + ur__begin(ps, s->param);
+    s->squares = 0;
+    if (p->frozen || (p->sparse && s->begin))
+        return;
     if (!p->sparse)
-        return kernels->sum_squares(p->count, g);
-    for (size_t i = 0, begin, count; ur__row_run(p, &i, &begin, &count);)
-        sum += kernels->sum_squares(count, g + begin * ur__type_size((int)ps->type));
-    return sum;
+        s->squares = kernels->sum_squares(s->n, g + s->begin * size);
+    for (size_t i = 0, begin, count; p->sparse && ur__row_run(p, &i, &begin, &count);)
+        s->squares += kernels->sum_squares(count, g + begin * size);
 }
 
-double ur__norm(const ur_params *ps)
+double ur__norm(ur_optim *opt)
 {
     double sum = 0;
-    for (size_t k = 0; k < ps->n; k++)
-        if (!ps->param[k].frozen)
-            sum += squares(ps, k);
-    return isfinite(sum) || ps->type != UR_F64 ? sqrt(sum) : scaled_norm(ps);
+    ur__each_stretch(opt, add_squares, opt->ps);
+    for (size_t i = 0; i < opt->n_stretches; i++)
+        sum += opt->stretch[i].squares;
+    return isfinite(sum) || opt->ps->type != UR_F64 ? sqrt(sum) : scaled_norm(opt->ps);
 }
 
 double ur__clip_factor(double norm, double max_norm)

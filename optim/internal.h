@@ -3,6 +3,7 @@
 #define UR_OPTIM_INTERNAL_H
 
 #include "graph/internal.h"
+#include "graph/run/pool.h"
 #include "unroll/optim.h"
 
 enum { UR__MOMENTS = 3 };
@@ -32,8 +33,18 @@ typedef struct ur__counters {
 } ur__counters;
 enum { UR__COUNTERS = sizeof(ur__counters) / sizeof(double) };
 
+/* What one thread at a time works on: up to UR__STRETCH elements of a parameter from `begin` on. They
+ * are the same for any number of threads, and so is the order in which their squares are added. */
+enum { UR__STRETCH = 8192 };
+typedef struct ur__stretch {
+    size_t param, begin, n;
+    double squares;
+} ur__stretch;
+
 struct ur_optim {
     ur_params *ps, *state;
+    ur__stretch *stretch;
+    size_t n_stretches;
     ur_method method;
     ur__group common;
     const ur__group **group;    /* of each parameter */
@@ -49,8 +60,11 @@ void ur__write_counters(ur_optim *opt, const ur__counters *c);
 /* The next run of neighbouring rows in an embedding's list, from *i on; false after the last. */
 bool ur__row_run(const ur__param *p, size_t *i, size_t *begin, size_t *count);
 
+/* Calls f for each stretch, from several threads where the graph that made the gradient had them. */
+void ur__each_stretch(ur_optim *opt, void (*f)(void *job, ur__stretch *s), void *job);
+
 /* sqrt(sum g^2) over parameters that are not frozen. */
-double ur__norm(const ur_params *ps);
+double ur__norm(ur_optim *opt);
 /* The factor that brings a norm down to the most that is allowed; max_norm 0 for no limit. */
 double ur__clip_factor(double norm, double max_norm);
 

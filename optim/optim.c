@@ -1,9 +1,8 @@
 /* The optimiser: its state, and the step.
  *
  * A moment has a parameter of the same shape for each of the store's, in the same order, so that
- * its part of the state's block is laid out like the store's own block. A step is then one kernel
- * call for every run of neighbouring parameters of one group; the gaps between parameters hold
- * zeros in all blocks, which every method leaves zero.
+ * its part of the state's block is laid out like the store's own block. The parameters are cut into
+ * stretches that stay in the caches, which are what threads share.
  */
 #include <math.h>
 #include "optim/internal.h"
@@ -84,6 +83,26 @@ static bool settings_make_sense(ur_params *ps, const ur_method *m)
             ur__fail(&ps->owner, "%s: nesterov needs a momentum above 0 and no dampening", name));
 }
 
+/* Cuts the parameters into stretches. */
+static bool make_stretches(ur_optim *opt)
+{
+    const ur_params *ps = opt->ps;
+    size_t n = 0;
+    for (size_t k = 0; k < ps->n; k++)
+        n += (ps->param[k].count + UR__STRETCH - 1) / UR__STRETCH;
+    opt->stretch = ur_params_alloc(opt->state, (n + 1) * sizeof *opt->stretch);
+    if (!opt->stretch)
+        return false;
+    for (size_t k = 0; k < ps->n; k++)
+        for (size_t begin = 0; begin < ps->param[k].count; begin += UR__STRETCH) {
+            size_t left = ps->param[k].count - begin;
+            opt->stretch[opt->n_stretches++] =
+                (ur__stretch){ .param = k, .begin = begin,
+                               .n = left < UR__STRETCH ? left : UR__STRETCH };
+        }
+    return true;
+}
+
 /* The store of moments and counters. */
 static bool make_state(ur_optim *opt)
 {
@@ -104,7 +123,7 @@ static bool make_state(ur_optim *opt)
     ur_freeze(ur_param(opt->state, ur_namef(opt->state, "%s.counters", method), ur_constant(0),
                        (int)UR__COUNTERS, DIGITS), true);
     opt->group = ur_params_alloc(opt->state, (ps->n + 1) * sizeof *opt->group);
-    if (!ur_values(opt->state))
+    if (!make_stretches(opt) || !ur_values(opt->state))
         return false;
     for (int j = 0; j < UR__MOMENTS; j++)
         opt->moment[j] = names[j] ? (ptrdiff_t)ur__begin(opt->state, first[j]) : -1;
@@ -150,17 +169,22 @@ ur_params *ur_optim_state(ur_optim *opt)
 
 /* ----------------------------------------------------------------------------------- the update */
 
+typedef struct update {
+    ur_optim *opt;
+    double lr, t, clip;
+} update;
+
 /* n numbers from byte `begin` of the blocks on, all of one group. */
-static void update_range(ur_optim *opt, const ur__group *group, size_t begin, size_t n, double lr,
-                         double t, double clip)
+static void update_range(const update *a, const ur__group *group, size_t begin, size_t n)
 {
+    const ur_optim *opt = a->opt;
     const ur_params *ps = opt->ps;
     const ur_method *m = &opt->method;
     ur__update u = {
-        .scale = opt->scale * clip, .bound = opt->max_value > 0 ? opt->max_value : INFINITY,
-        .decay = group->weight_decay, .rate = lr * group->lr_factor, .eps = m->eps, .shrink = 1,
+        .scale = opt->scale * a->clip, .bound = opt->max_value > 0 ? opt->max_value : INFINITY,
+        .decay = group->weight_decay, .rate = a->lr * group->lr_factor, .eps = m->eps, .shrink = 1,
     };
-    m->how->numbers(m, t, &u);
+    m->how->numbers(m, a->t, &u);
     void *moment[UR__MOMENTS] = { NULL };
     for (int j = 0; j < UR__MOMENTS; j++)
         if (opt->moment[j] >= 0)
@@ -176,33 +200,49 @@ static bool by_rows(const ur_optim *opt, size_t k)
     return p->sparse && how->idle && how->idle(&opt->method) && opt->group[k]->weight_decay == 0;
 }
 
-static void update_rows(ur_optim *opt, size_t k, double lr, double t, double clip)
+/* An embedding walked by rows is updated with its first stretch. */
+static void update_stretch(void *job, ur__stretch *s)
 {
-    const ur_params *ps = opt->ps;
-    for (size_t i = 0, begin, count; ur__row_run(&ps->param[k], &i, &begin, &count);)
-        update_range(opt, opt->group[k],
-                     ur__begin(ps, k) + begin * ur__type_size((int)ps->type), count, lr, t, clip);
+    const update *a = job;
+    const ur_params *ps = a->opt->ps;
+    const ur__param *p = &ps->param[s->param];
+    const ur__group *group = a->opt->group[s->param];
+    const size_t size = ur__type_size((int)ps->type), at = ur__begin(ps, s->param);
+    if (p->frozen)
+        return;
+    if (!by_rows(a->opt, s->param))
+        update_range(a, group, at + s->begin * size, s->n);
+    else if (s->begin == 0)
+        for (size_t i = 0, begin, count; ur__row_run(p, &i, &begin, &count);)
+            update_range(a, group, at + begin * size, count);
 }
 
-/* Neighbouring parameters of one group, and the gaps between them, in one call. */
-static void update_all(ur_optim *opt, double lr, double t, double clip)
+typedef struct stretches {
+    ur_optim *opt;
+    void (*f)(void *job, ur__stretch *s);
+    void *job;
+} stretches;
+
+static void run_stretches(void *at, int part, int parts)
 {
-    const ur_params *ps = opt->ps;
-    for (size_t first = 0, last; first < ps->n; first = last) {
-        last = first + 1;
-        if (ps->param[first].frozen)
-            continue;
-        if (by_rows(opt, first)) {
-            update_rows(opt, first, lr, t, clip);
-            continue;
-        }
-        while (last < ps->n && !ps->param[last].frozen && !by_rows(opt, last) &&
-               opt->group[last] == opt->group[first])
-            last++;
-        update_range(opt, opt->group[first], ur__begin(ps, first),
-                     ps->param[last - 1].offset + ps->param[last - 1].count
-                         - ps->param[first].offset, lr, t, clip);
-    }
+    const stretches *s = at;
+    const size_t n = s->opt->n_stretches, end = n * ((size_t)part + 1) / (size_t)parts;
+    for (size_t i = n * (size_t)part / (size_t)parts; i < end; i++)
+        s->f(s->job, &s->opt->stretch[i]);
+}
+
+void ur__each_stretch(ur_optim *opt, void (*f)(void *job, ur__stretch *s), void *job)
+{
+    enum { LEAST = 2 };         /* stretches of a part: a few microseconds */
+    stretches s = { opt, f, job };
+    const size_t most = opt->n_stretches / LEAST;
+    int threads = opt->ps->threads;
+    threads = ur__pool_take(most < (size_t)threads ? (int)most : threads);
+    if (threads > 1)
+        ur__pool_run(threads, run_stretches, &s);
+    else
+        run_stretches(&s, 0, 1);
+    ur__pool_give(threads);
 }
 
 static double rate(const ur_optim *opt, const ur__counters *c)
@@ -218,9 +258,10 @@ bool ur_step(ur_optim *opt)
         return ur__fail(&opt->ps->owner, "step: there is no fresh gradient: since the last step no "
                                          "ur_backward was part of a successful ur_run");
     ur__counters c = ur__read_counters(opt);
-    opt->norm = ur__norm(opt->ps) * fabs(opt->scale);
+    opt->norm = ur__norm(opt) * fabs(opt->scale);
     if (isfinite(opt->norm)) {
-        update_all(opt, rate(opt, &c), c.steps + 1, ur__clip_factor(opt->norm, opt->max_norm));
+        update u = { opt, rate(opt, &c), c.steps + 1, ur__clip_factor(opt->norm, opt->max_norm) };
+        ur__each_stretch(opt, update_stretch, &u);
         ur_params_changed(opt->ps);
         c.steps++;
     } else {
