@@ -438,5 +438,6 @@ static const test_case tests[] = {
 int main(int argc, char **argv)
 {
     ur__part_work = 1;
+    ur__pool_cores = 16;
     return test_main(argc, argv, tests, sizeof tests / sizeof tests[0]);
 }

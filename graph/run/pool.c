@@ -5,6 +5,10 @@
  * and waits for the rest. A part is taken by compare-and-swap, so that one that its own thread has
  * not begun is run by who is free first: a job never waits for a thread that does not run.
  *
+ * It does wait for one that has begun and lost its core to another program, for a whole slice of
+ * time: a stall. Then one thread less is used for a while, which grows as long as that goes on; its
+ * parts are FREE for the others. There are never more threads at it than cores.
+ *
  * Who waits spins at first, because most jobs take a few microseconds and follow each other at
  * once; then yields, in case the other is not running for want of a core; then sleeps. Sleepers and
  * those who wake them follow Dekker: each writes its own word, then reads the other's, all in one
@@ -19,17 +23,21 @@
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdbool.h>
-#include <stdlib.h>
+#include <unistd.h>
 #include "graph/internal.h"
 #include "graph/run/pool.h"
 
-enum { IDLE, OPEN, TAKEN, DONE, NEXT };         /* of a seat's word; NEXT is one job further */
+enum { IDLE, OPEN, FREE, TAKEN, DONE, NEXT = 8 };       /* of a seat's word; NEXT: the next job */
 
 enum {
     SPIN_NS = 30 * 1000,
     SLEEP_NS = 100 * 1000,
     LOOKS = 16,                 /* between two looks at the clock */
+    STALL_NS = 200 * 1000,      /* besides the time that the caller's own parts took */
+    SHORTEST_NS = 4 * 1000 * 1000, LONGEST_NS = 256 * 1000 * 1000,
 };
+
+int ur__pool_cores;
 
 /* Who waits, and can be woken. */
 typedef struct sleeper {
@@ -51,6 +59,8 @@ static struct {
     atomic_bool taken;
     int threads;                /* that were started, the caller's counted */
     unsigned number;            /* of the job */
+    int active, most;           /* threads that are used now, and that may be */
+    double while_ns, again_at;  /* how long fewer are used, and until when */
     _Alignas(64) unsigned run;  /* counts takers, so that threads know when to change the mode */
     fenv_t mode;                /* of the one who has taken the pool */
     sleeper caller;
@@ -86,29 +96,37 @@ static void wake(sleeper *s)
     pthread_mutex_unlock(&s->mutex);
 }
 
-/* Waits until a word is in the given state; returns the word. */
+/* Sleeps until woken, unless the word has the state by now. */
+static void sleep_for(atomic_uint *word, unsigned state, sleeper *s)
+{
+    pthread_mutex_lock(&s->mutex);
+    atomic_store(&s->sleeps, true);
+    if (atomic_load(word) % NEXT != state)
+        pthread_cond_wait(&s->woken, &s->mutex);
+    atomic_store(&s->sleeps, false);
+    pthread_mutex_unlock(&s->mutex);
+}
+
+/* Waits until a word is in the given state; returns the word. Who has been woken too late, because
+ * another was faster, spins again: more of the same is likely to come. */
 static unsigned await(atomic_uint *word, unsigned state, sleeper *s)
 {
     unsigned now;
     double start = 0;
-    for (int looks = 0; (now = atomic_load_explicit(word, memory_order_acquire)) % NEXT != state;
+    for (int looks = 1; (now = atomic_load_explicit(word, memory_order_acquire)) % NEXT != state;
          looks++) {
         rest();
         if (looks % LOOKS != 0)
             continue;
         double time = ur__now_ns();
-        start = start > 0 ? start : time;
-        if (time - start < SPIN_NS)
-            continue;
-        sched_yield();
-        if (time - start < SLEEP_NS)
-            continue;
-        pthread_mutex_lock(&s->mutex);
-        atomic_store(&s->sleeps, true);
-        while (atomic_load(word) % NEXT != state)
-            pthread_cond_wait(&s->woken, &s->mutex);
-        atomic_store(&s->sleeps, false);
-        pthread_mutex_unlock(&s->mutex);
+        if (start == 0)
+            start = time;
+        if (time - start >= SLEEP_NS) {
+            sleep_for(word, state, s);
+            start = 0;
+        } else if (time - start >= SPIN_NS) {
+            sched_yield();
+        }
     }
     return now;
 }
@@ -119,9 +137,9 @@ static unsigned await(atomic_uint *word, unsigned state, sleeper *s)
 static bool run_open(int k, unsigned number)
 {
     seat *s = &pool.seat[k];
-    unsigned open = number + OPEN;
-    if (atomic_load_explicit(&s->word, memory_order_relaxed) != open ||
-        !atomic_compare_exchange_strong(&s->word, &open, number + TAKEN))
+    unsigned word = atomic_load_explicit(&s->word, memory_order_relaxed);
+    if ((word != number + OPEN && word != number + FREE) ||
+        !atomic_compare_exchange_strong(&s->word, &word, number + TAKEN))
         return false;
     s->run(s->job, k, s->parts);
     atomic_store(&s->word, number + DONE);
@@ -150,23 +168,43 @@ static void *work(void *at)
     return NULL;
 }
 
+/* Uses a thread less for a while, longer each time unless the last one is long ago. */
+static void give_way(double now)
+{
+    bool soon = now - pool.again_at < 8 * pool.while_ns;
+    pool.while_ns = soon ? 2 * pool.while_ns : SHORTEST_NS;
+    pool.while_ns = pool.while_ns < LONGEST_NS ? pool.while_ns : LONGEST_NS;
+    pool.again_at = now + pool.while_ns;
+    pool.active--;
+}
+
 void ur__pool_run(int parts, ur__part *run, void *job)
 {
     const unsigned number = pool.number += NEXT;
+    const double start = ur__now_ns();
+    if (pool.active < pool.most && start > pool.again_at)
+        pool.active++;
+    const int active = parts < pool.active ? parts : pool.active;
     for (int k = 1; k < parts; k++) {
         seat *s = &pool.seat[k];
         s->parts = parts;
         s->run = run;
         s->job = job;
-        atomic_store(&s->word, number + OPEN);
+        atomic_store(&s->word, number + (k < active ? OPEN : FREE));
     }
-    for (int k = 1; k < parts; k++)
+    for (int k = 1; k < active; k++)
         wake(&pool.seat[k].owner);
     run(job, 0, parts);
     for (int k = parts - 1; k > 0; k--)
         run_open(k, number);
+    if (active == 1)
+        return;
+    const double own = ur__now_ns();
     for (int k = 1; k < parts; k++)
         await(&pool.seat[k].word, DONE, &pool.caller);
+    const double end = ur__now_ns();
+    if (end - own > own - start + STALL_NS)
+        give_way(end);
 }
 
 /* ----------------------------------------------------------------------------- taking and giving */
@@ -183,8 +221,26 @@ static void begin_anew(void)
     atomic_store(&pool.taken, false);
 }
 
+/* The cores that this process may run on. */
+static int cores(void)
+{
+#if defined(__linux__)
+    cpu_set_t set;
+    if (sched_getaffinity(0, sizeof set, &set) == 0 && CPU_COUNT(&set) > 0)
+        return CPU_COUNT(&set);
+#endif
+#if defined(_SC_NPROCESSORS_ONLN)
+    const long n = sysconf(_SC_NPROCESSORS_ONLN);
+    if (n > 0)
+        return n < UR__MOST_THREADS ? (int)n : UR__MOST_THREADS;
+#endif
+    return UR__MOST_THREADS;
+}
+
 static void set_up(void)
 {
+    if (!ur__pool_cores)
+        ur__pool_cores = cores();
     sleeper_init(&pool.caller);
     for (int k = 0; k < UR__MOST_THREADS; k++)
         sleeper_init(&pool.seat[k].owner);
@@ -212,11 +268,13 @@ static void start_threads(int wanted)
 
 int ur__pool_take(int wanted)
 {
-    if (wanted > UR__MOST_THREADS)
-        wanted = UR__MOST_THREADS;
-    if (wanted < 2 || atomic_exchange(&pool.taken, true))
+    if (wanted < 2)
         return 1;
     pthread_once(&once, set_up);
+    wanted = wanted < ur__pool_cores ? wanted : ur__pool_cores;
+    wanted = wanted < UR__MOST_THREADS ? wanted : UR__MOST_THREADS;
+    if (wanted < 2 || atomic_exchange(&pool.taken, true))
+        return 1;
     if (pool.threads < wanted)
         start_threads(wanted);
     if (pool.threads < 2) {
@@ -225,7 +283,11 @@ int ur__pool_take(int wanted)
     }
     fegetenv(&pool.mode);
     pool.run++;
-    return wanted < pool.threads ? wanted : pool.threads;
+    wanted = wanted < pool.threads ? wanted : pool.threads;
+    if (pool.active >= pool.most || pool.active > wanted)
+        pool.active = wanted;
+    pool.most = wanted;
+    return wanted;
 }
 
 void ur__pool_give(int got)

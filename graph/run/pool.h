@@ -9,11 +9,15 @@
 
 enum { UR__MOST_THREADS = 64 };
 
+/* The cores of the machine, found at the first use; tests say there are more. */
+extern int ur__pool_cores;
+
 /* Part number `part` of `parts` of a job. */
 typedef void ur__part(void *job, int part, int parts);
 
 /* Takes the pool for a caller who wants so many threads. Returns how many parts a job may have: at
- * most `wanted`; 1 when another has the pool or there are no threads, and then it is not taken. */
+ * most `wanted`, or the cores there are; 1 when another has the pool or there are no threads, and
+ * then it is not taken. */
 int ur__pool_take(int wanted);
 /* Gives it back; `got` is what ur__pool_take returned. */
 void ur__pool_give(int got);
