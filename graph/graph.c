@@ -1,4 +1,5 @@
 /* A graph's life: creation, clearing, runs, settings. */
+#include <limits.h>
 #include <stdlib.h>
 #include <time.h>
 #include "graph/internal.h"
@@ -161,7 +162,7 @@ void ur_set_run_number(ur_graph *g, uint64_t number)
 void ur_set_threads(ur_graph *g, int n)
 {
     if (g)
-        g->threads = n < 1 ? 1 : n;
+        g->threads = n < 1 ? INT_MAX : n;        /* the pool knows the cores */
 }
 
 void ur_watch(ur_graph *g, bool on)

@@ -35,7 +35,8 @@
  * ur_error_reset. So a program checks once, after ur_run.
  *
  * Threads: one thread at a time uses a graph. Several threads may run inference graphs on one
- * store; gradients and updates of a store belong to one thread.
+ * store; gradients and updates of a store belong to one thread. A run may use more by itself
+ * (ur_set_threads), in the floating-point mode of its caller. A child of fork can go on.
  */
 #ifndef UR_GRAPH_H
 #define UR_GRAPH_H
@@ -133,8 +134,11 @@ UR_API void ur_seed(ur_graph *g, uint64_t seed);
 UR_API uint64_t ur_run_number(const ur_graph *g);
 UR_API void ur_set_run_number(ur_graph *g, uint64_t number);
 
-/* Number of threads that runs may use, 1 at first. Results do not depend on it. (This version runs
- * on the calling thread whatever the number.) */
+/* Number of threads that runs may use, 1 at first, 0 for one a core; there are never more at it than
+ * cores. Results have the same bits for any number. The threads are the caller's and those of one
+ * pool that the process shares: a run that finds it in use stays on its own thread. An optimiser's
+ * step uses as many as the graph that made the gradient. Operations of a user without `pieces`
+ * (op.h) are computed on the caller's thread. */
 UR_API void ur_set_threads(ur_graph *g, int n);
 
 /* A watched graph checks before it commits that losses, gradients and carried states are finite;

@@ -57,7 +57,7 @@ static double program(ranges *r, const ur__programmed *x)
     for (int k = 0; k < p->n_in + p->n_out; k++)
         note(r, k >= p->n_in, x->loc[k], p->type, p->rank, p->dim,
              (k < p->n_in ? p->in[k] : p->out[k - p->n_in]).stride);
-    return volume(p->rank, p->dim) * p->n_instructions * (p->type == UR_F64 ? 0.3 : 0.15);
+    return volume(p->rank, p->dim) * p->n_instructions * (p->type == UR_F64 ? 0.2 : 0.1);
 }
 
 static double contraction(ranges *r, const ur__contraction *c)
@@ -88,14 +88,14 @@ static double contraction(ranges *r, const ur__contraction *c)
     double n = 0;
     for (const ur__contraction *x = c; x; x = x->gang)
         n += (double)(x->m * x->n);
-    return n * (double)k * volume(rank, dim) * (c->type == UR_F64 ? 1. / 40 : 1. / 80);
+    return n * (double)k * volume(rank, dim) * (c->type == UR_F64 ? 1. / 55 : 1. / 110);
 }
 
 static double move(ranges *r, const ur__move *m)
 {
     note(r, false, m->x, m->type, m->rank, m->dim, m->x_step);
     note(r, true, m->y, m->type, m->rank, m->dim, m->y_step);
-    return volume(m->rank, m->dim) * 0.5;
+    return volume(m->rank, m->dim) * 0.2;
 }
 
 static double scatter(ranges *r, const ur__scatter *s)
@@ -103,7 +103,7 @@ static double scatter(ranges *r, const ur__scatter *s)
     note_all(r, false, s->x, s->type, s->n * s->width);
     note_all(r, false, s->ids, UR_I32, s->n);
     note_all(r, true, s->y, s->type, s->rows * s->width);
-    return (double)s->n * (double)s->width * 0.25;
+    return (double)s->n * (double)s->width * 0.1;
 }
 
 static double call(ranges *r, const ur__call *c)
@@ -122,7 +122,7 @@ static double call(ranges *r, const ur__call *c)
 static double zero(ranges *r, const ur__zero *z)
 {
     note_all(r, true, z->y, UR_F32, (z->bytes + 3) / 4);
-    return (double)z->bytes / 16;
+    return (double)z->bytes / 32;
 }
 
 static double packing(const ur_graph *g, const ur__step *s)
