@@ -175,7 +175,7 @@ TEST(tables_have_the_same_bits)
 /* As it is in use: only what is worth it is cut. */
 TEST(large_training_has_the_same_bits)
 {
-    ur__part_work = 1500;
+    ur__part_work = 1000;
     SAME_FOR_ALL(train, &(sizes){ UR_F32, 0, 65, 131, 61, 4 });
     ur__part_work = 1;
 }

@@ -200,7 +200,7 @@ static void run_piece(ur__run *r, const ur__step *s, const ur__piece *q)
     }
 }
 
-double ur__part_work = 1500;
+double ur__part_work = 1000;
 
 /* A phase: its steps laid end to end by the time they take, and cut evenly. So of four small
  * products two threads compute two each, and a large one is cut in two. */

@@ -4,6 +4,7 @@
  * two threads can compute two each, and wait for each other once. A step joins the phase under way
  * when no memory that it writes is read or written there, and none that it reads is written. What
  * the steps are depends on the plan alone; how a phase is cut, on the number of threads. */
+#include <math.h>
 #include "graph/run/run.h"
 
 enum { MOST_STEPS = 16, MOST_RANGES = 96 };
@@ -60,11 +61,25 @@ static double program(ranges *r, const ur__programmed *x)
     return volume(p->rank, p->dim) * p->n_instructions * (p->type == UR_F64 ? 0.2 : 0.1);
 }
 
+/* Besides the multiply-adds of whole vectors, a product loads its right operand and, where that is
+ * not packed, packs it; and it stores the result. */
+static double cost(const ur__contraction *c, double batches)
+{
+    const double lanes = c->type == UR_F64 ? 8 : 16, n = ceil((double)c->n / lanes) * lanes;
+    double k = 0, right = 0;
+    for (size_t i = 0; i < c->n_terms; i++) {
+        const bool packed = c->term[i].b_k == 0 && c->term[i].b_n == 0;
+        k += (double)c->term[i].k;
+        right += (double)c->term[i].k * (packed ? 0.015 : 0.045);
+    }
+    return batches * n * (k * (double)c->m / 115 + right + 0.05 * (double)c->m) * 16 / lanes;
+}
+
 static double contraction(ranges *r, const ur__contraction *c)
 {
     const ur__batch *b = c->batch;
     ptrdiff_t dim[UR_MAX_RANK + 2], a[UR_MAX_RANK + 2], right[UR_MAX_RANK + 2];
-    ptrdiff_t out[UR_MAX_RANK + 2], k = 0;
+    ptrdiff_t out[UR_MAX_RANK + 2];
     const int rank = b ? b->rank : 0;
     for (int d = 0; d < rank; d++) {
         dim[d] = b->dim[d];
@@ -80,15 +95,18 @@ static double contraction(ranges *r, const ur__contraction *c)
         if (t->b.region != UR__PANELS)          /* which only steps of their own phase write */
             note(r, false, t->b, c->type, rank + 2, dim, right);
     }
-    for (size_t i = 0; i < c->n_terms; i++)
-        k += c->term[i].k;
     dim[rank] = c->m, dim[rank + 1] = c->n;
     out[rank] = c->ldc, out[rank + 1] = 1;
     note(r, true, c->c, c->type, rank + 2, dim, out);
-    double n = 0;
-    for (const ur__contraction *x = c; x; x = x->gang)
-        n += (double)(x->m * x->n);
-    return n * (double)k * volume(rank, dim) * (c->type == UR_F64 ? 1. / 55 : 1. / 110);
+    return cost(c, volume(rank, dim));
+}
+
+static double gang(ranges *r, const ur__contraction *c)
+{
+    double work = 0;
+    for (; c; c = c->gang)
+        work += contraction(r, c);
+    return work;
 }
 
 static double move(ranges *r, const ur__move *m)
@@ -106,15 +124,17 @@ static double scatter(ranges *r, const ur__scatter *s)
     return (double)s->n * (double)s->width * 0.1;
 }
 
+/* Of one operand among several that is larger than the result, as a table is, only parts are read. */
 static double call(ranges *r, const ur__call *c)
 {
     const ur__routine *f = c->routine;
-    size_t n = ur__elements(&f->shape);
-    note_all(r, true, c->out, f->type, n);
+    const size_t out = ur__elements(&f->shape);
+    size_t n = out;
+    note_all(r, true, c->out, f->type, out);
     for (int i = 0; i < f->n_in && r->n <= MOST_RANGES; i++) {
-        size_t count = ur__elements(&f->shape_in[i]);
+        const size_t count = ur__elements(&f->shape_in[i]);
         note_all(r, false, c->in[i], (int)f->type_in[i], count);
-        n += count;
+        n += f->n_in > 1 && count > out ? out : count;
     }
     return (double)n * 0.3;
 }
@@ -131,13 +151,11 @@ static double packing(const ur_graph *g, const ur__step *s)
     return (double)(panel->k * panel->n) * 0.4;
 }
 
-/* Whether a step has a phase of its own, since it changes more than memory, is large anyhow, or is a
- * user's operation that nobody said may run beside others. */
+/* Whether a step has a phase of its own, since it changes more than memory, or is a user's operation
+ * that nobody said may run beside others. */
 static bool alone(const ur__step *s)
 {
     switch (s->what) {
-    case UR__CONTRACT:
-        return ((const ur__contraction *)s->body)->gang;
     case UR__ZERO:
         return ((const ur__zero *)s->body)->table;
     case UR__CALL:
@@ -156,7 +174,7 @@ static double look_at(const ur_graph *g, const ur__step *s, ranges *r)
     case UR__PROGRAM:
         return program(r, s->body);
     case UR__CONTRACT:
-        return contraction(r, s->body);
+        return gang(r, s->body);
     case UR__MOVE:
         return move(r, s->body);
     case UR__ZERO:
