@@ -149,8 +149,8 @@ UR_API void ur_watch(ur_graph *g, bool on);
  * leaves. */
 UR_API void ur_plan_cache_limit(ur_graph *g, size_t bytes);
 
-/* Switches a rewrite of the planner off or on by name: "split", "swap", "mmerge", "kmerge",
- * "nmerge", "fuse", "recompute", "chunk", "views", "accumulate", "pack". Names in the environment variable UR_OFF (separated by commas) are
+/* Switches a rewrite of the planner off or on by name: "batch", "split", "swap", "mmerge",
+ * "kmerge", "nmerge", "fuse", "recompute", "chunk", "band", "views", "accumulate", "pack". Names in the environment variable UR_OFF (separated by commas) are
  * off from the start. Results stay the same within rounding. False when there is no such rewrite. */
 UR_API bool ur_rewrite(ur_graph *g, const char *name, bool on);
 

@@ -276,15 +276,16 @@ static double elman(ur_graph *g, ur_params *ps, int T, double *grad)
 /* Any subset of the rewrites gives the same numbers. */
 TEST(rewrites_change_nothing)
 {
-    static const char *const name[] = { "split", "swap", "mmerge", "kmerge", "nmerge", "fuse",
-                                        "recompute", "chunk", "views", "accumulate", "pack" };
+    static const char *const name[] = { "batch", "split", "swap", "mmerge", "kmerge", "nmerge",
+                                        "fuse", "recompute", "chunk", "band", "views", "accumulate",
+                                        "pack" };
     ur_params *ps = ur_params_new(UR_F64, 3);
     ur_param(ps, "W", ur_xavier(), 12, 7);
     ur_param(ps, "b", ur_uniform_between(-1, 1), 7);
     double first[500], grad[500], loss = 0;
-    for (int off = 0; off < 2048; off += 23) {
+    for (int off = 0; off < 8192; off += 97) {
         ur_graph *g = ur_graph_new(UR_F64, UR_TRAIN);
-        for (int k = 0; k < 11; k++)
+        for (int k = 0; k < 13; k++)
             CHECK(ur_rewrite(g, name[k], !(off >> k & 1)));
         CHECK(!ur_rewrite(g, "nonsense", true));
         for (int T = 5; T < 20; T += 9) {

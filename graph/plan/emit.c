@@ -364,7 +364,6 @@ static bool emit_results(ur__work *w)
 bool ur__pass_emit(ur__work *w)
 {
     ur__plan *p = w->p;
-    memset(w->first, 0, w->n * sizeof *w->first);       /* lives are done: see emit_program.c */
     p->n_deposit_slots = w->g->n_slots;
     p->deposits = ur__bump_alloc(&p->memory, (w->g->n_slots + 1) * sizeof *p->deposits);
     if (!p->deposits)

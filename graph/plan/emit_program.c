@@ -19,14 +19,14 @@ typedef struct building {
     uint32_t *last_user;        /* by node, of the cluster's values */
 } building;
 
-/* A node's pointer number within the unit under way. The arrays of lives are free by now. */
+/* A node's pointer number within the unit under way. */
 static int *number(building *b, uint32_t id)
 {
-    if (b->w->first[id] != b->unit + 1) {
-        b->w->first[id] = b->unit + 1;
-        b->w->last[id] = UINT32_MAX;
+    if (b->w->numbered[id] != b->unit + 1) {
+        b->w->numbered[id] = b->unit + 1;
+        b->w->number[id] = -1;
     }
-    return (int *)&b->w->last[id];
+    return &b->w->number[id];
 }
 
 /* Strides of x over the index space s; 0 along axes that it lacks or repeats. */

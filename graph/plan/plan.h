@@ -11,6 +11,7 @@
  *     nmerge              sums of products with the same left operands take turns
  *     offsets             the arena
  *     emit                the steps
+ *     band                steps over the same many rows take turns on blocks of them
  */
 #ifndef UR_PLAN_H
 #define UR_PLAN_H
@@ -18,7 +19,7 @@
 #include "graph/internal.h"
 
 /* Rewrites that can be switched off; a bit each in g->off. */
-#define UR__REWRITES(X) X(batch) X(split) X(swap) X(mmerge) X(kmerge) X(nmerge) X(fuse) X(recompute) X(chunk) X(views) X(accumulate) X(pack)
+#define UR__REWRITES(X) X(batch) X(split) X(swap) X(mmerge) X(kmerge) X(nmerge) X(fuse) X(recompute) X(chunk) X(band) X(views) X(accumulate) X(pack)
 enum {
 #define X(name) UR__BIT_##name,
     UR__REWRITES(X)
@@ -115,6 +116,7 @@ typedef struct ur__routine {
 } ur__routine;
 typedef struct ur__call {
     const ur__routine *routine;
+    size_t begin, end;                  /* pieces of a band; 0, 0 all */
     ur__loc out, in[];
 } ur__call;
 
@@ -134,6 +136,7 @@ typedef struct ur__step {
     void *body;
     float work;                         /* nanoseconds on one thread, about */
     bool ends;                          /* the last one of a phase (run/phases.c) */
+    uint8_t ahead;                      /* steps to the program whose operands it fetches, or 0 */
 } ur__step;
 
 typedef struct ur__label {              /* what the printer and the errors say of a node */
@@ -225,6 +228,8 @@ typedef struct ur__work {
     uint32_t *next;             /* members of a cluster in order of the tape; terms of a chunk */
     ur__loc *loc;               /* of roots */
     uint32_t *first, *last;     /* positions of roots */
+    uint32_t *numbered;         /* 1 + the unit for which `number` holds */
+    int *number;                /* pointer number in a program */
     uint32_t *reader;           /* the last node that reads a root, 1 + id; 0 not elementwise */
 } ur__work;
 
@@ -237,6 +242,7 @@ bool ur__pass_schedule(ur__work *w);
 bool ur__pass_nmerge(ur__work *w);
 bool ur__pass_offsets(ur__work *w);
 bool ur__pass_emit(ur__work *w);
+bool ur__pass_bands(ur__work *w);
 
 static inline const uint32_t *ur__in(const ur__work *w, uint32_t id)
 {

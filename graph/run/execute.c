@@ -179,6 +179,8 @@ static void run_piece(ur__run *r, const ur__step *s, const ur__piece *q)
         ur__run_program(r, s->body, q);
         break;
     case UR__CONTRACT:
+        if (s->ahead)
+            ur__fetch_ahead(r, s[s->ahead].body, q);
         ur__run_contraction(r, s->body, q);
         break;
     case UR__MOVE:
@@ -337,6 +339,7 @@ static bool execute(ur_graph *g, ur__plan *p, bool first, int threads)
     if (!p->scratch_bytes) {
         p->scratch_bytes = ur__scratch_needed(p) + 64;
         ur__find_phases(g, p, true);
+        ur__mark_ahead(p);
     }
     if (!ur__set_bases(g, p, &r))
         return false;

@@ -116,7 +116,10 @@ void ur__run_call(ur__run *r, const ur__call *c, const ur__piece *q)
         .precision = r->g->precision, .attr = f->attr, .n_attr = f->n_attr, .key = r->key,
         .self = r,
     };
-    ur__units(f->op->pieces ? f->op->pieces(&compute) : 1, q, &compute.begin, &compute.end);
+    size_t pieces = c->end ? c->end - c->begin : f->op->pieces ? f->op->pieces(&compute) : 1;
+    ur__units(pieces, q, &compute.begin, &compute.end);
+    compute.begin += c->begin;
+    compute.end += c->begin;
     if (compute.begin < compute.end)
         f->op->compute(&compute);
 }

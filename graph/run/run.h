@@ -62,6 +62,10 @@ void ur__run_call(ur__run *r, const ur__call *c, const ur__piece *q);
 /* Nanoseconds of work that a part has at least; tests make it small, so that everything is cut. */
 extern double ur__part_work;
 
+/* ahead.c: says of products which program follows soon; asks for a piece of its operands. */
+void ur__mark_ahead(ur__plan *p);
+void ur__fetch_ahead(const ur__run *r, const ur__programmed *next, const ur__piece *q);
+
 /* phases.c: says of each step how long it takes and, if asked, which ones may run side by side. */
 void ur__find_phases(const ur_graph *g, ur__plan *p, bool side_by_side);
 
