@@ -10,8 +10,6 @@
 #include "graph/plan/plan.h"
 
 enum {
-    LEAST = 1024,                       /* rows worth a band */
-    BLOCK = 256,                        /* rows of a block: what a product takes along K at once */
     CACHE = 1 << 20,                    /* bytes that a block may touch */
     MOST = 12,                          /* steps of a band */
     FEW = 4,                            /* steps that are put off */
@@ -207,8 +205,8 @@ static int find_band(const ur__work *w, const ur__step *step, size_t n, band *b)
         if (step[i].what == UR__PACK && b->n)
             continue;
         size_t rows = b->rows;
-        if (look_at(w->g, m, &step[i], &rows) && rows >= LEAST && fits(b, m) &&
-            (b->row_bytes + row_bytes(m)) * BLOCK <= CACHE) {
+        if (look_at(w->g, m, &step[i], &rows) && rows >= (size_t)ur__limit.band_rows && fits(b, m) &&
+            (b->row_bytes + row_bytes(m)) * (size_t)ur__limit.block_rows <= CACHE) {
             b->rows = rows;
             b->row_bytes += row_bytes(m);
             b->n++;
@@ -310,8 +308,9 @@ static bool cut_band(ur__work *w, const band *b, const ur__step *step, size_t n)
     for (size_t i = 0; i < n; i++)
         if (step[i].what == UR__PACK && !append(w, &step[i], step[i].body))
             return false;
-    for (size_t row = 0; row < b->rows; row += BLOCK) {
-        size_t rows = b->rows - row < BLOCK ? b->rows - row : BLOCK;
+    const size_t block = (size_t)ur__limit.block_rows;
+    for (size_t row = 0; row < b->rows; row += block) {
+        size_t rows = b->rows - row < block ? b->rows - row : block;
         for (int k = 0; k < b->n; k++)
             if (!cut(w, b, &b->member[k], row, rows))
                 return false;

@@ -7,8 +7,6 @@
  * them from the cache. The chunks add to one destination in a fixed order. */
 #include "graph/plan/plan.h"
 
-enum { ROWS = 256 };                    /* of K in a chunk, at least */
-
 static uint32_t term(const ur__work *w, uint32_t id, uint32_t i)
 {
     return ur__in(w, id)[i];
@@ -35,7 +33,7 @@ static bool progressive(const ur__work *w, uint32_t id, bool *falling)
     }
     uint32_t first = w->level[term(w, id, 0)], last = w->level[term(w, id, n - 1)];
     *falling = first > last;
-    return first != last && rows >= 2 * ROWS;
+    return first != last && rows >= 2 * ur__limit.chunk_rows;
 }
 
 /* The terms from begin to end of the walk become a unit that runs with the last one known. */
@@ -72,7 +70,7 @@ bool ur__pass_chunk(ur__work *w)
             uint32_t u = term(w, id, falling ? n - 1 - k : k);
             uint32_t v = k + 1 < n ? term(w, id, falling ? n - 2 - k : k + 1) : u;
             rows += inner(w, u);
-            if (k + 1 < n && (rows < ROWS || w->level[v] == w->level[u]))
+            if (k + 1 < n && (rows < ur__limit.chunk_rows || w->level[v] == w->level[u]))
                 continue;
             make_chunk(w, id, falling, begin, k + 1);
             w->p->merged[UR__BIT_chunk]++;

@@ -7,15 +7,13 @@
  * each number of W that it loads. What is added to x_t W is added where it lies (views.c). */
 #include "graph/plan/rewrite.h"
 
-enum { FEW = 48 };                      /* rows of a step */
-
 ur_node ur__merge_rows(ur__expansion *e, const ur__product *p)
 {
     ur_graph *g = e->g;
     const ur__node *x = ur__at(g, p->a.id);
     if (!ur__on(g, UR__BIT_mmerge) || x->op->kind != UR_SLICE || p->transposed[0] ||
         !ur__bypassable(g, p->a) || ur_shape_of(p->b).rank != 2 ||
-        ur_count(p->a) > (size_t)FEW * (size_t)ur_dim(p->a, -1))
+        ur_count(p->a) > (size_t)ur__limit.step_rows * (size_t)ur_dim(p->a, -1))
         return UR_NIL;
     const ur_op *slice = x->op;
     int64_t attr[3];

@@ -7,6 +7,9 @@ static const char *const rewrite_name[] = {
 #undef X
 };
 
+ur__limits ur__limit = { .thin = 16, .times = 2, .step_rows = 48, .chunk_rows = 256,
+                         .band_rows = 1024, .block_rows = 256 };
+
 static int rewrite_of(const char *name, size_t length)
 {
     for (int i = 0; i < UR__N_REWRITES; i++)

@@ -26,6 +26,17 @@ enum {
 #undef X
     UR__N_REWRITES
 };
+/* From where on rewrites are worth it; measured. Tests make all small so that little tapes meet every
+ * rewrite. Set before the first run of a process, or between runs of graphs that have no plans. */
+typedef struct ur__limits {
+    int thin;                           /* split: K of a part that is worth a term of its own */
+    int times;                          /* swap: tokens for each row of the table */
+    int step_rows;                      /* mmerge: rows of a step at most */
+    int chunk_rows;                     /* chunk: of K, at least */
+    int band_rows, block_rows;          /* band: rows worth it; of a block */
+} ur__limits;
+extern ur__limits ur__limit;
+
 uint32_t ur__rewrites_named(const char *list);          /* the bits of a comma-separated list */
 static inline bool ur__on(const ur_graph *g, int bit) { return !(g->off >> bit & 1); }
 

@@ -6,7 +6,7 @@
  * is copied side by side, and each term is free to be rewritten (swap.c). */
 #include "graph/plan/rewrite.h"
 
-enum { THIN = 16, PARTS = 8 };          /* K of a part that is worth a term of its own; how many */
+enum { PARTS = 8 };
 
 static bool splits(ur_graph *g, const ur__product *p)
 {
@@ -20,7 +20,7 @@ static bool splits(ur_graph *g, const ur__product *p)
     if (attr[0] != rank - 1 || attr[1])
         return false;
     for (uint32_t i = 0; i < a->n_in; i++)
-        if (ur_dim(ur__node_of(g, g->into->operand[a->in + i]), -1) < THIN)
+        if (ur_dim(ur__node_of(g, g->into->operand[a->in + i]), -1) < ur__limit.thin)
             return false;
     return true;
 }

@@ -11,8 +11,6 @@
  * x_t, a slice of the gathered sequence, is gathered by a slice of the ids. */
 #include "graph/plan/rewrite.h"
 
-enum { TIMES = 2 };                     /* tokens for each row of the table */
-
 /* The gather (or one_hot) that x is rows of, and the ids of those rows; nil if there is none. */
 static ur_node gathered(ur__expansion *e, ur_node x, ur_node *ids)
 {
@@ -54,7 +52,7 @@ ur_node ur__swap_gather(ur__expansion *e, const ur__product *p)
     } else {
         ur_node E = ur__operand_of(g, from, 0);
         if (ur_shape_of(E).rank != 2 ||
-            TIMES * (size_t)ur_dim(E, 0) > ur_count(ur__operand_of(g, from, 1)))
+            (size_t)ur__limit.times * (size_t)ur_dim(E, 0) > ur_count(ur__operand_of(g, from, 1)))
             return UR_NIL;
         table = ur__once(e, &ur__op_matmul, (ur_node[]){ E, p->b }, 2, p->transposed, 2);
     }
