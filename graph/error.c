@@ -36,6 +36,21 @@ bool ur__fail(ur__owner *o, const char *format, ...)
     return fail(o, text);
 }
 
+bool ur_fail(void *graph_or_store, ur_at at, const char *what, const char *format, ...)
+{
+    ur__owner *o = graph_or_store;
+    if (!o || o->failed)
+        return false;
+    char text[sizeof o->error];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    if (o->what == UR__GRAPH)
+        return ur__fail_at(graph_or_store, at, what, "%s", text);
+    return ur__fail(o, "%s%s%s%s", ur__place(at), what ? what : "", what ? ": " : "", text);
+}
+
 bool ur__out_of_memory(ur__owner *o)
 {
     return fail(o, "out of memory");
@@ -106,7 +121,7 @@ static void shape_into(char *out, size_t size, ur_shape s)
         snprintf(out + n, size - n, "]");
 }
 
-const char *ur__shape_text(ur_shape s)
+const char *ur_shape_text(ur_shape s)
 {
     char *text = next_text();
     shape_into(text, TEXT, s);
@@ -212,7 +227,7 @@ const char *ur__gone(ur_node x)
     return x.owner && x.generation ? "is of a tape that was cleared since" : "is nil";
 }
 
-const char *ur__called(ur_node x, ur_at at, int k)
+const char *ur_called(ur_node x, ur_at at, int k)
 {
     char name[TEXT - 100] = "", shape[100];
     char *text = next_text();

@@ -90,6 +90,14 @@ void ur_clear(ur_graph *g)
     g->record_start = ur__now_ns();
 }
 
+void *ur_graph_alloc(ur_graph *g, size_t bytes)
+{
+    void *p = g ? ur__bump_alloc(&g->text, bytes ? bytes : 1) : NULL;
+    if (!p && g)
+        ur__out_of_memory(&g->owner);
+    return p;
+}
+
 static void remember_versions(ur_graph *g)
 {
     for (size_t i = 0; i < g->n_slots; i++)

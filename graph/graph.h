@@ -115,6 +115,11 @@ UR_API void ur_graph_free(ur_graph *g);
 /* Forgets the tape, keeping memory and plans: the start of a new step. Nodes become stale. */
 UR_API void ur_clear(ur_graph *g);
 
+/* Memory that lives until the tape is cleared, zeroed and aligned for anything: for the arrays of
+ * nodes of a loop. In the steady state it costs no allocation. NULL, and an error of the graph,
+ * when there is none; NULL for a NULL graph. */
+UR_API void *ur_graph_alloc(ur_graph *g, size_t bytes);
+
 /* Runs what is outstanding. False when the graph has an error; then no state was written and no
  * gradient counts. */
 UR_API bool ur_run(ur_graph *g);
@@ -223,7 +228,7 @@ UR_API ur_node ur_detach_at(ur_at at, ur_node x);
 /* ----------------------------------------------------------------------------------- parameters */
 
 /* How a parameter starts. For a matrix [n_in, n_out], y = x W; with leading dimensions they count
- * as further inputs. Each value depends on the store's seed, the parameter's name and nothing else. */
+ * as further inputs. A value depends on the store's seed, the parameter's name and nothing else. */
 typedef struct ur_init {
     int how;
     double a, b;
@@ -247,7 +252,8 @@ UR_API void ur_params_free(ur_params *ps);
 
 /* Adds a parameter. Names are unique and the store not yet sealed: it is by its first use in a run,
  * a read or a save, after which all values lie in one block and pointers are fixed. */
-#define ur_param(ps, name, init, ...) ur_param_at(UR_AT(#name), ps, name, init, UR__DIMS(__VA_ARGS__))
+#define ur_param(ps, name, init, ...)                                                              \
+    ur_param_at(UR_AT(#name), ps, name, init, UR__DIMS(__VA_ARGS__))
 UR_API ur_node ur_param_at(ur_at at, ur_params *ps, const char *name, ur_init init, int rank,
                            const int *dim);
 /* printf into memory of the store, freed with it: ur_namef(ps, "%s.W", name). */
@@ -316,6 +322,21 @@ UR_API void ur_error_reset(void *graph_or_store);
 /* Called with every first error as it happens: a place to stop in. NULL for none. */
 typedef void ur_error_hook(void *user, const void *graph_or_store, const char *text);
 UR_API void ur_set_error_hook(ur_error_hook *hook, void *user);
+
+/* For functions that record a whole: layers, wrappers of cells, loops of one's own. Makes an error
+ * of the graph or the store, unless it has one: printf's text, with the caller's place and `what`
+ * in front and, for a graph, the scope behind: "cell.c:41: zip: x is [2,7], but .. (in lstm, t=3)".
+ * `at` and `what` may be NULL. Returns false, to be returned; a function whose result is a node
+ * returns a nil one then. NULL as graph or store: nothing but the false. */
+UR_API bool ur_fail(void *graph_or_store, ur_at at, const char *what, const char *format, ...)
+#if defined(__GNUC__)
+    __attribute__((format(printf, 4, 5)))
+#endif
+    ;
+/* What such texts are made of: "x is [2,7]", a node as the caller calls it in argument k (from 0)
+ * of the place, or "x is nil"; and "[2,7]" alone. Valid for the next dozen calls on this thread. */
+UR_API const char *ur_called(ur_node x, ur_at at, int k);
+UR_API const char *ur_shape_text(ur_shape s);
 
 /* --------------------------------------------------------------------------------------- memory */
 

@@ -66,12 +66,11 @@ __attribute__((format(printf, 4, 5)))
 bool ur__fail_at(ur_graph *g, ur_at at, const char *op, const char *format, ...);
 bool ur__out_of_memory(ur__owner *o);
 
-/* The text of "x is [2,7]": operand k as the program calls it and its shape, for messages. A ring of
- * buffers, valid for the next dozen calls on this thread. */
-const char *ur__called(ur_node x, ur_at at, int k);
+/* The public ones by the names that the files of graph/ and ops/ use. */
+#define ur__called ur_called
+#define ur__shape_text ur_shape_text
 /* What is wrong with a node that is not live: "is nil", "is of a tape that was cleared since". */
 const char *ur__gone(ur_node x);
-const char *ur__shape_text(ur_shape s);
 /* "lstm, t=3" of a scope; empty for none. */
 const char *ur__scope_text(const ur_graph *g, uint32_t scope);
 /* "cell.c:41: " of a place; empty for none. The same ring. */

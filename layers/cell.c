@@ -1,6 +1,5 @@
 /* What all cells share: making one, its default start, its states. */
 #include <math.h>
-#include "graph/internal.h"
 #include "unroll/layers.h"
 
 /* Stands in for a cell that could not be made, so that a constructor may fill it in unchecked. A
@@ -33,12 +32,12 @@ static bool sizes_make_sense(ur_params *ps, const char *name, int inputs, int ou
                              int n_states, const int sizes[])
 {
     if (inputs < 1 || outputs < 1 || n_states < 0)
-        return ur__fail(&ps->owner, "cell %s: %d inputs, %d outputs, %d states: sizes are at least "
-                                    "1, states at least 0", name, inputs, outputs, n_states);
+        return ur_fail(ps, NULL, NULL, "cell %s: %d inputs, %d outputs, %d states: sizes are at "
+                       "least 1, states at least 0", name, inputs, outputs, n_states);
     for (int k = 0; k < n_states; k++)
         if (sizes[k] < 1)
-            return ur__fail(&ps->owner, "cell %s: state %d has size %d, which must be at least 1",
-                            name, k, sizes[k]);
+            return ur_fail(ps, NULL, NULL, "cell %s: state %d has size %d, which must be at least "
+                           "1", name, k, sizes[k]);
     return true;
 }
 

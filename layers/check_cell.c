@@ -4,7 +4,6 @@
  *
  * so that every output counts, at every step, and every state behind the last step: the c of an
  * lstm too, which no output shows. The parameters are those that the steps use. */
-#include "graph/internal.h"
 #include "unroll/layers.h"
 #include "unroll/ops.h"
 

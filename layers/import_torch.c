@@ -6,8 +6,7 @@
  * A matrix here acts on [h, x], on h or on x alone: rows from weight_hh, then rows from weight_ih,
  * transposed. A bias is bias_ih + bias_hh, or the one that belongs to its matrix.
  */
-#include "graph/internal.h"
-#include "graph/safetensors.h"
+#include <string.h>
 #include "unroll/layers.h"
 
 enum { ON_X = 1, ON_H = 2, ON_BOTH = 3 };
@@ -34,78 +33,56 @@ static const kind kinds[] = {
     { "RNN", 1, { { "U", 0, ON_X }, { "W", 0, ON_H }, { "b", 0, ON_BOTH } } },
 };
 
-/* The tensors of one layer of a module, in double; a bias that the file lacks is NULL. */
+/* The tensors of one layer of a module: each is loaded, in double, into a store of its own. A bias
+ * that the file lacks is NULL. */
 enum { W_IH, W_HH, B_IH, B_HH, TENSORS };
 typedef struct source {
     ur_params *ps;
-    ur__st_file file;
     const char *path, *module;
-    double *data[TENSORS];
-    size_t count[TENSORS];
+    int layer;                  /* below 0: names have no number */
+    ur_params *store[TENSORS];
+    const double *data[TENSORS];
 } source;
-
-static bool fail(source *s, const char *text)
-{
-    return ur__fail(&s->ps->owner, "import_torch: %s", text);
-}
-
-static bool open_source(source *s, ur_params *ps, const char *path, const char *module)
-{
-    char why[400];
-    *s = (source){ .ps = ps, .path = path, .module = module };
-    return ur__st_open(&s->file, path, why, sizeof why) || fail(s, why);
-}
 
 static void close_source(source *s)
 {
     for (int k = 0; k < TENSORS; k++)
-        ur__realloc(s->data[k], s->count[k] * sizeof *s->data[k], 0);
-    ur__st_close(&s->file);
+        ur_params_free(s->store[k]);
 }
 
-static void tensor_name(const source *s, const char *name, int layer, char *out, size_t size)
+/* The store in which a tensor was not loaded is ours, so its error is told as one of the import. */
+static bool not_loaded(const source *s, const char *why)
 {
-    const char *dot = s->module[0] ? "." : "";
-    if (layer < 0)
-        snprintf(out, size, "%s%s%s", s->module, dot, name);
-    else
-        snprintf(out, size, "%s%s%s_l%d", s->module, dot, name, layer);
+    static const char front[] = "load: ", behind[] = " in the store";
+    why += strncmp(why, front, strlen(front)) == 0 ? strlen(front) : 0;
+    size_t n = strlen(why), b = strlen(behind);
+    bool shape = n > b && strcmp(why + n - b, behind) == 0;
+    return ur_fail(s->ps, NULL, "import_torch", "%.*s%s", (int)(shape ? n - b : n), why,
+                   shape ? " is needed" : "");
 }
 
-static bool wrong_size(source *s, const ur__st_tensor *t, ur_shape needed)
+/* Tensor k, of the given size; columns 0 for a vector. What is not needed may be missing. */
+static bool read_tensor(source *s, int k, const char *name, int rows, int columns, bool needed)
 {
-    char is[100] = "";
-    size_t n = 0;
-    for (int i = 0; i < t->rank && n < sizeof is; i++)
-        n += (size_t)snprintf(is + n, sizeof is - n, "%s%llu", i ? "," : "",
-                              (unsigned long long)t->dim[i]);
-    return ur__fail(&s->ps->owner, "import_torch: \"%s\" of '%s' is [%s], but %s is needed",
-                    t->name, s->path, is, ur__shape_text(needed));
+    char full[200], number[20] = "";
+    ur_load_report report;
+    if (s->layer >= 0)
+        snprintf(number, sizeof number, "_l%d", s->layer);
+    snprintf(full, sizeof full, "%s%s%s%s", s->module, s->module[0] ? "." : "", name, number);
+    ur_params *store = s->store[k] = ur_params_new(UR_F64, 0);
+    ur_node t = ur_param_at(NULL, store, full, ur_constant(0), columns ? 2 : 1,
+                            (int[]){ rows, columns });
+    if (!ur_load(s->path, &store, 1, false, &report))
+        return not_loaded(s, ur_error(store));
+    if (!report.loaded && needed)
+        return ur_fail(s->ps, NULL, "import_torch", "'%s' has no tensor \"%s\"", s->path, full);
+    s->data[k] = report.loaded ? ur_param_values(t) : NULL;
+    return true;
 }
 
-/* Tensor k, of the given size, into memory of our own; columns 0 for a vector. A layer below 0 has
- * no number in its name. */
-static bool read_tensor(source *s, int k, const char *name, int layer, int rows, int columns)
+static void put(ur_params *ps, void *values, size_t i, double v)
 {
-    char full[200], why[400];
-    tensor_name(s, name, layer, full, sizeof full);
-    const ur__st_tensor *t = ur__st_find(&s->file, full);
-    if (!t)
-        return ur__fail(&s->ps->owner, "import_torch: '%s' has no tensor \"%s\"", s->path, full);
-    if (t->rank != (columns ? 2 : 1) || t->dim[0] != (uint64_t)rows ||
-        (columns && t->dim[1] != (uint64_t)columns))
-        return wrong_size(s, t, (ur_shape){ columns ? 2 : 1, { rows, columns } });
-    s->count[k] = (size_t)rows * (size_t)(columns ? columns : 1);
-    s->data[k] = ur__realloc(NULL, 0, s->count[k] * sizeof *s->data[k]);
-    if (!s->data[k])
-        return ur__out_of_memory(&s->ps->owner);
-    return ur__st_read(&s->file, t, UR__ST_F64, s->data[k], s->count[k], why, sizeof why) ||
-           fail(s, why);
-}
-
-static void put(const ur_params *ps, void *values, size_t i, double v)
-{
-    if (ps->type == UR_F64)
+    if (ur_params_type(ps) == UR_F64)
         ((double *)values)[i] = v;
     else
         ((float *)values)[i] = (float)v;
@@ -164,32 +141,27 @@ static const kind *kind_of(const ur_cell *cell)
         if (fits)
             return &kinds[k];
     }
-    ur__fail(&cell->params->owner, "import_torch: cell %s has not the parameters of PyTorch's "
-                                   "LSTM (ur_lstm), GRU (ur_gru_reset_after) or RNN (ur_elman)",
-             cell->name);
+    ur_fail(cell->params, NULL, "import_torch", "cell %s has not the parameters of PyTorch's LSTM "
+            "(ur_lstm), GRU (ur_gru_reset_after) or RNN (ur_elman)", cell->name);
     return NULL;
 }
 
-static bool read_cell(source *s, const ur_cell *cell, const kind *k, int layer)
+static bool read_cell(source *s, const ur_cell *cell, const kind *k)
 {
     const int H = cell->outputs, rows = k->gates * H;
-    char name[200];
-    tensor_name(s, "bias_ih", layer, name, sizeof name);
-    const bool biased = ur__st_find(&s->file, name) != NULL;
-    return read_tensor(s, W_IH, "weight_ih", layer, rows, cell->inputs) &&
-           read_tensor(s, W_HH, "weight_hh", layer, rows, H) &&
-           (!biased || (read_tensor(s, B_IH, "bias_ih", layer, rows, 0) &&
-                        read_tensor(s, B_HH, "bias_hh", layer, rows, 0)));
+    return read_tensor(s, W_IH, "weight_ih", rows, cell->inputs, true) &&
+           read_tensor(s, W_HH, "weight_hh", rows, H, true) &&
+           read_tensor(s, B_IH, "bias_ih", rows, 0, false) &&
+           (!s->data[B_IH] || read_tensor(s, B_HH, "bias_hh", rows, 0, true));
 }
 
 bool ur_import_torch(ur_cell *cell, const char *path, const char *module, int layer)
 {
-    source s;
     const kind *k = ur_cell_usable(cell) && !ur_error(cell->params) ? kind_of(cell) : NULL;
     if (!k)
         return false;
-    bool ok = open_source(&s, cell->params, path, module) && read_cell(&s, cell, k, layer) &&
-              ur_values(s.ps);
+    source s = { .ps = cell->params, .path = path, .module = module, .layer = layer };
+    bool ok = read_cell(&s, cell, k) && ur_values(s.ps);
     for (const piece *p = k->piece; ok && p < k->piece + 8 && p->name; p++)
         put_piece(&s, cell, p);
     if (ok)
@@ -200,13 +172,13 @@ bool ur_import_torch(ur_cell *cell, const char *path, const char *module, int la
 
 bool ur_import_torch_linear(ur_linear_layer layer, const char *path, const char *module)
 {
-    source s;
     const int I = ur_dim(layer.W, 0), O = ur_dim(layer.W, 1);
     ur_params *ps = layer.W.owner;
-    if (ur_is_nil(layer.W) || ur_error(ps) || !open_source(&s, ps, path, module))
+    if (ur_is_nil(layer.W) || ur_error(ps))
         return false;
-    bool ok = read_tensor(&s, W_IH, "weight", -1, O, I) &&
-              (!layer.b.owner || read_tensor(&s, B_IH, "bias", -1, O, 0)) && ur_values(ps);
+    source s = { .ps = ps, .path = path, .module = module, .layer = -1 };
+    bool ok = read_tensor(&s, W_IH, "weight", O, I, true) &&
+              (!layer.b.owner || read_tensor(&s, B_IH, "bias", O, 0, true)) && ur_values(ps);
     if (ok) {
         put_transposed(&s, ur_param_values(layer.W), 0, s.data[W_IH], 0, I, O);
         for (int o = 0; layer.b.owner && o < O; o++)

@@ -5,7 +5,6 @@
  * S. El Hihi and Y. Bengio, "Hierarchical recurrent neural networks for long-term dependencies",
  * NIPS 1995; A. Graves, A. Mohamed and G. Hinton, ICASSP 2013, for many layers.
  */
-#include "graph/internal.h"
 #include "unroll/layers.h"
 
 static ur_node step(const ur_cell *cell, ur_node x, ur_node s[])
@@ -23,13 +22,14 @@ static bool fits(ur_params *ps, const char *name, ur_cell *const cells[], int n)
 {
     for (int l = 0; l < n; l++) {
         if (!ur_cell_usable(cells[l]))
-            return ur__fail(&ps->owner, "stacked %s: cell %d of %d was not made", name, l + 1, n);
+            return ur_fail(ps, NULL, NULL, "stacked %s: cell %d of %d was not made", name, l + 1,
+                           n);
         if (l > 0 && cells[l]->inputs != cells[l - 1]->outputs)
-            return ur__fail(&ps->owner, "stacked %s: cell %d, %s, takes %d inputs, but %s below "
-                                        "it has %d outputs", name, l + 1, cells[l]->name,
-                            cells[l]->inputs, cells[l - 1]->name, cells[l - 1]->outputs);
+            return ur_fail(ps, NULL, NULL, "stacked %s: cell %d, %s, takes %d inputs, but %s below "
+                           "it has %d outputs", name, l + 1, cells[l]->name, cells[l]->inputs,
+                           cells[l - 1]->name, cells[l - 1]->outputs);
     }
-    return n > 0 || ur__fail(&ps->owner, "stacked %s: %d cells, at least 1 is needed", name, n);
+    return n > 0 || ur_fail(ps, NULL, NULL, "stacked %s: %d cells, at least 1 is needed", name, n);
 }
 
 ur_cell *ur_stacked(const char *name, ur_cell *const cells[], int n, double dropout)

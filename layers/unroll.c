@@ -7,7 +7,6 @@
  * of zeros. So padding is never an operand of anything, in the gradient neither, and no work is
  * done for it.
  */
-#include "graph/internal.h"
 #include "unroll/layers.h"
 #include "unroll/ops.h"
 
@@ -25,13 +24,9 @@ typedef struct unrolling {
     ur_node *y, *after;         /* outputs of the steps; states after them, [k * T + t] */
 } unrolling;
 
-/* Memory until the tape is cleared: an unrolled loop needs no heap in the steady state. */
 static void *scratch(ur_graph *g, size_t n, size_t size)
 {
-    void *p = ur__bump_alloc(&g->text, n * size + 1);
-    if (!p)
-        ur__out_of_memory(&g->owner);
-    return p;
+    return ur_graph_alloc(g, n * size);
 }
 
 ur_node ur_cell_apply(const ur_cell *cell, int t, ur_node x, ur_node s[])
@@ -49,6 +44,11 @@ ur_node ur_cell_apply(const ur_cell *cell, int t, ur_node x, ur_node s[])
 
 /* --------------------------------------------------------------------------------------- checks */
 
+static const char *shape_or_nil(ur_node x)
+{
+    return ur_is_nil(x) ? "nil" : ur_shape_text(ur_shape_of(x));
+}
+
 static bool is_step(ur_node x, int rows, int features)
 {
     ur_shape s = ur_shape_of(x);
@@ -59,26 +59,25 @@ static bool check_operands(const unrolling *u)
 {
     const ur_cell *cell = u->cell;
     ur_shape x = ur_shape_of(u->x);
-    const char *called = ur__called(u->x, u->at, 0);
+    const char *called = ur_called(u->x, u->at, 0);
     if (x.rank < 0)
-        return ur__fail_at(u->g, u->at, "unroll", "x is nil, or of a tape that was cleared");
+        return ur_fail(u->g, u->at, "unroll", "x is nil, or of a tape that was cleared");
     if (x.rank != 3)
-        return ur__fail_at(u->g, u->at, "unroll", "%s, but a sequence is [T,B,features]", called);
+        return ur_fail(u->g, u->at, "unroll", "%s, but a sequence is [T,B,features]", called);
     if (ur_type_of(u->x) == UR_I32)
-        return ur__fail_at(u->g, u->at, "unroll", "%s, but cell %s takes numbers: embed ids first",
-                           called, cell->name);
+        return ur_fail(u->g, u->at, "unroll", "%s, but cell %s takes numbers: embed ids first",
+                       called, cell->name);
     if (x.dim[2] != cell->inputs)
-        return ur__fail_at(u->g, u->at, "unroll", "%s, but cell %s takes %d features, not %d",
-                           called, cell->name, cell->inputs, x.dim[2]);
+        return ur_fail(u->g, u->at, "unroll", "%s, but cell %s takes %d features, not %d", called,
+                       cell->name, cell->inputs, x.dim[2]);
     for (int k = 0; k < cell->n_states; k++)
         if (!is_step(u->s[k], x.dim[1], cell->sizes[k]))
-            return ur__fail_at(u->g, u->at, "unroll", "s[%d] is %s, but cell %s carries [%d,%d]",
-                               k, ur_is_nil(u->s[k]) ? "nil" : ur__shape_text(ur_shape_of(u->s[k])),
-                               cell->name, x.dim[1], cell->sizes[k]);
+            return ur_fail(u->g, u->at, "unroll", "s[%d] is %s, but cell %s carries [%d,%d]", k,
+                           shape_or_nil(u->s[k]), cell->name, x.dim[1], cell->sizes[k]);
     for (int b = 0; u->length && b < x.dim[1]; b++)
         if (u->length[b] < 0 || u->length[b] > x.dim[0])
-            return ur__fail_at(u->g, u->at, "unroll", "lengths[%d] is %d, not between 0 and the %d "
-                                                      "steps of x", b, u->length[b], x.dim[0]);
+            return ur_fail(u->g, u->at, "unroll", "lengths[%d] is %d, not between 0 and the %d "
+                           "steps of x", b, u->length[b], x.dim[0]);
     return true;
 }
 
@@ -89,16 +88,13 @@ static bool check_results(const unrolling *u, int t, int rows, ur_node y)
     if (ur_error(u->g))
         return false;
     if (!is_step(y, rows, cell->outputs))
-        return ur__fail_at(u->g, u->at, "unroll", "cell %s returned %s at t=%d, but declares an "
-                                                  "output of [%d,%d]", cell->name,
-                           ur_is_nil(y) ? "nil" : ur__shape_text(ur_shape_of(y)), t, rows,
-                           cell->outputs);
+        return ur_fail(u->g, u->at, "unroll", "cell %s returned %s at t=%d, but declares an "
+                       "output of [%d,%d]", cell->name, shape_or_nil(y), t, rows, cell->outputs);
     for (int k = 0; k < cell->n_states; k++)
         if (!is_step(u->s[k], rows, cell->sizes[k]))
-            return ur__fail_at(u->g, u->at, "unroll", "cell %s left %s in s[%d] at t=%d, but "
-                                                      "declares a state of [%d,%d]", cell->name,
-                               ur_is_nil(u->s[k]) ? "nil" : ur__shape_text(ur_shape_of(u->s[k])),
-                               k, t, rows, cell->sizes[k]);
+            return ur_fail(u->g, u->at, "unroll", "cell %s left %s in s[%d] at t=%d, but declares "
+                           "a state of [%d,%d]", cell->name, shape_or_nil(u->s[k]), k, t, rows,
+                           cell->sizes[k]);
     return true;
 }
 
@@ -175,7 +171,7 @@ static bool order_rows(unrolling *u)
     }
     u->rows = (int)rows;
     return rows + u->B <= INT32_MAX ||
-           ur__fail_at(u->g, u->at, "unroll", "%lld live rows are too many", (long long)rows);
+           ur_fail(u->g, u->at, "unroll", "%lld live rows are too many", (long long)rows);
 }
 
 /* Row numbers of x as [T B, inputs], in the order of the steps. */
@@ -304,7 +300,7 @@ ur_node ur_unroll_at(ur_at at, const ur_cell *cell, ur_node x, const int lengths
     if (!g || ur_error(g))
         return UR_NIL;
     if (!ur_cell_usable(cell)) {
-        ur__fail_at(g, at, "unroll", "the cell could not be made: %s",
+        ur_fail(g, at, "unroll", "the cell could not be made: %s",
                     cell && ur_error(cell->params) ? ur_error(cell->params) : "out of memory");
         return UR_NIL;
     }

@@ -302,6 +302,26 @@ MISTAKE(lengths_beyond_the_sequence,
     HERE ur_unroll_lengths(rnn, sequence, ((int[]){ 4, 5 }), NULL);
 }
 
+/* ----------------------------------------------------------------------- functions of one's own */
+
+static ur_node twice_at(ur_at at, ur_node a, ur_node b)
+{
+    if (ur_dim(a, -1) != 2 * ur_dim(b, -1))
+        return ur_fail(ur_graph_of(a), at, "twice", "%s and %s, not half of it",
+                       ur_called(a, at, 0), ur_called(b, at, 1)), UR_NIL;
+    return ur_concat_at(at, b, b);
+}
+#define twice(a, b) twice_at(UR_AT(#a ", " #b), a, b)
+
+MISTAKE(error_of_ones_own,
+    "@: twice: x is [2,7] and half is nil, not half of it (in decoder, t=3)")
+{
+    ur_node half = UR_NIL;
+    ur_scope_begin(g, "decoder", 3);
+    HERE twice(x, half);
+    ur_scope_end(g);
+}
+
 TEST_MAIN(T(inner_sizes), T(nil_operand), T(stale_operand), T(operands_of_two_graphs),
           T(parameters_without_a_graph), T(sizes_that_do_not_broadcast),
           T(three_that_do_not_broadcast), T(ids_among_numbers), T(bias_of_another_size),
@@ -312,4 +332,5 @@ TEST_MAIN(T(inner_sizes), T(nil_operand), T(stale_operand), T(operands_of_two_gr
           T(seed_of_another_shape), T(gradient_for_nil), T(rule_of_another_shape),
           T(op_without_a_rule), T(operands_too_many), T(cell_with_a_wrong_shape),
           T(cell_inside_another_scope), T(output_of_another_size), T(features_of_another_size),
-          T(lengths_beyond_the_sequence))
+          T(lengths_beyond_the_sequence),
+          T(error_of_ones_own))

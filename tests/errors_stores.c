@@ -26,6 +26,20 @@ MISTAKE(orthogonal_vector,
     HERE ur_param(ps, "b", ur_orthogonal(1), 5);
 }
 
+MISTAKE(error_of_ones_own, "@: pair: left is [3,16], of which there are to be two")
+{
+    ur_node left = param("left", 3, 16);
+    HERE ur_fail(ps, UR_AT("left"), "pair", "left is %s, of which there are to be two",
+                 ur_shape_text(ur_shape_of(left)));
+}
+
+MISTAKE(error_without_a_place, "cell lstm: 0 gates")
+{
+    CHECK(!ur_fail(ps, NULL, NULL, "cell %s: %d gates", "lstm", 0));
+    CHECK(!ur_fail(ps, NULL, NULL, "%s", "a second one"));
+    CHECK(!ur_fail(NULL, NULL, NULL, "%s", "nobody's"));
+}
+
 /* -------------------------------------------------------------------------------------- states */
 
 MISTAKE(state_of_another_batch, "@: state_out: elman.state0 is [4,3] but the new value is [2,3]")
@@ -140,8 +154,8 @@ MISTAKE(load_of_nothing, "load: cannot read 'errors.st': there is no such file")
 }
 
 TEST_MAIN(T(name_given_twice), T(parameter_after_sealing), T(orthogonal_vector),
-          T(state_of_another_batch), T(states_of_another_precision), T(state_that_is_nil),
-          T(row_that_is_not_there), T(value_that_is_gone), T(read_of_a_stale_node),
-          T(read_of_another_count), T(value_of_many_numbers), T(set_of_a_result),
-          T(step_without_a_gradient), T(group_of_none), T(load_of_another_shape),
-          T(load_of_nothing))
+          T(error_of_ones_own), T(error_without_a_place), T(state_of_another_batch),
+          T(states_of_another_precision), T(state_that_is_nil), T(row_that_is_not_there),
+          T(value_that_is_gone), T(read_of_a_stale_node), T(read_of_another_count),
+          T(value_of_many_numbers), T(set_of_a_result), T(step_without_a_gradient),
+          T(group_of_none), T(load_of_another_shape), T(load_of_nothing))

@@ -1,4 +1,5 @@
 /* The memory functions that everything else stands on. */
+#include <stddef.h>
 #include "graph/internal.h"
 #include "tests/counting.h"
 #include "tests/test.h"
@@ -219,7 +220,32 @@ TEST(without_memory_nothing_moves)
     ur__block_free(&b);
 }
 
+/* Zeroed in every step, though it was written to; asked for once. */
+TEST(memory_of_a_tape)
+{
+    counting_begin(0);
+    ur_graph *g = ur_graph_new(UR_F32, UR_TRAIN);
+    REQUIRE(g != NULL);
+    for (int step = 0; step < 3; step++) {
+        long calls = counting.calls;
+        unsigned char *p = ur_graph_alloc(g, 1000);
+        REQUIRE(p != NULL && ur_graph_alloc(g, 0) != NULL);
+        CHECK((uintptr_t)p % _Alignof(max_align_t) == 0);
+        for (int i = 0; i < 1000; i++)
+            CHECK(p[i] == 0);
+        memset(p, 7, 1000);
+        ur_clear(g);
+        CHECK(step == 0 || counting.calls == calls);
+    }
+    counting.fail_at = counting.calls + 1;
+    CHECK(ur_graph_alloc(g, 1 << 20) == NULL);
+    CHECK_STR(ur_error(g), "out of memory");
+    CHECK(ur_graph_alloc(NULL, 5) == NULL);
+    ur_graph_free(g);
+    all_given_back();
+}
+
 TEST_MAIN(T(realloc_makes_moves_and_frees), T(reserve_doubles_and_keeps),
           T(bump_gives_zeroed_aligned_pieces_apart), T(bump_keeps_its_chunks),
           T(bump_survives_a_lack_of_memory), T(block_grows_and_keeps),
-          T(without_memory_nothing_moves))
+          T(without_memory_nothing_moves), T(memory_of_a_tape))

@@ -167,8 +167,8 @@ TEST(refusals)
           "import_torch: cannot read '/nowhere/x.safetensors': ");
     FAILS(ur_import_torch(cell, path, "net.rnn", 0), "has no tensor \"net.rnn.weight_ih_l0\"");
     FAILS(ur_import_torch(cell, path, "", 1), "has no tensor \"weight_ih_l1\"");
-    FAILS(ur_import_torch(wide, path, "net.rnn", 1), "is [8,3], but [8,4] is needed");
-    FAILS(ur_import_torch(after, path, "net.rnn", 1), "is [8,3], but [6,3] is needed");
+    FAILS(ur_import_torch(wide, path, "net.rnn", 1), "is [8,3] in the file but [8,4] is needed");
+    FAILS(ur_import_torch(after, path, "net.rnn", 1), "is [8,3] in the file but [6,3] is needed");
     FAILS(ur_import_torch(gru, path, "net.rnn", 1),
           "import_torch: cell gru has not the parameters of PyTorch's LSTM (ur_lstm), GRU");
     FAILS(ur_import_torch_linear(linear, path, "net"), "has no tensor \"net.weight\"");
