@@ -1,4 +1,5 @@
 /* Cells made of cells: stacks and dropout; and what constructors refuse. */
+#include <dirent.h>
 #include "tests/cells.h"
 
 TEST(a_stack_is_one_on_top_of_the_other)
@@ -113,4 +114,28 @@ TEST(errors_of_construction)
     ur_params_free(ps);
 }
 
-TEST_MAIN(T(a_stack_is_one_on_top_of_the_other), T(dropout_on_outputs), T(errors_of_construction))
+/* Layers are written with what a user has: of the tree, they include public headers alone. */
+TEST(layers_use_the_public_headers_alone)
+{
+    char path[600], text[300];
+    int files = 0;
+    DIR *folder = opendir(TEST_ROOT "/layers");
+    REQUIRE(folder != NULL);
+    for (const struct dirent *e; (e = readdir(folder)) != NULL;) {
+        size_t n = strlen(e->d_name);
+        if (n < 3 || (strcmp(e->d_name + n - 2, ".c") != 0 && strcmp(e->d_name + n - 2, ".h") != 0))
+            continue;
+        snprintf(path, sizeof path, "%s/layers/%.200s", TEST_ROOT, e->d_name);
+        FILE *f = fopen(path, "r");
+        for (files++; f && fgets(text, sizeof text, f);)
+            if (!CHECK(strncmp(text, "#include \"", 10) || !strncmp(text + 10, "unroll/", 7)))
+                printf("  %s: %s", e->d_name, text);
+        if (CHECK(f != NULL))
+            fclose(f);
+    }
+    closedir(folder);
+    CHECK(files > 10);
+}
+
+TEST_MAIN(T(a_stack_is_one_on_top_of_the_other), T(dropout_on_outputs), T(errors_of_construction),
+          T(layers_use_the_public_headers_alone))
