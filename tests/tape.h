@@ -163,7 +163,7 @@ void tape_sweep(tape *t);
 void tape_print(const tape *t, const tape_case *c, const char *why, FILE *to);
 
 /* tape_draw.c: the tape of a seed. One in eight has sizes at which a product is worth several
- * threads and blocks. */
+ * threads and blocks, others have batches at which the rows of all steps are many. */
 void tape_draw(tape *t, uint64_t seed);
 
 /* tape_shrink.c: makes t smaller, and `off` longer, as long as fails(t, off, ctx) holds. */

@@ -90,11 +90,14 @@ static inline bool tape_results(tape_run *r, tape_result *out)
 
 /* --------------------------------------------------------------------------------------- rounds */
 
-/* The values of all of a store, by the version. */
-static inline void tape_store(const tape_run *r, ur_params *ps, int key, double scale)
+/* The values of all of a store, by the version. Matrices neither grow nor shrink what they are
+ * multiplied with by much, so that chains of them stay as exact as a sum. */
+static inline void tape_store(const tape_run *r, ur_params *ps, int key)
 {
     for (int k = 0; k < ur_params_count(ps); k++) {
         ur_node W = ur_params_at(ps, k);
+        ur_shape s = ur_shape_of(W);
+        double scale = s.rank == 2 && s.dim[0] ? 1 / sqrt(s.dim[0]) : 0.5;
         void *p = ur_param_values(W);
         for (size_t i = 0; p && i < ur_count(W); i++) {
             double v = scale * tape_number(r, TAPE_GIVEN, key + k, i);
@@ -111,9 +114,9 @@ static inline void tape_store(const tape_run *r, ur_params *ps, int key, double 
  * adds to them. */
 static inline void tape_prepare(const tape_run *r, bool adds)
 {
-    tape_store(r, r->ps, 4000, 0.625);
+    tape_store(r, r->ps, 4000);
     for (int k = 0; k < TAPE_STATES; k++)
-        tape_store(r, r->st[k], 3000 + k, 1);
+        tape_store(r, r->st[k], 3000 + k);
     if (adds || !ur_params_count(r->ps) || !ur_gradients(r->ps))
         return;
     for (int i = 0; i < ur_params_count(r->ps); i++) {

@@ -1,5 +1,6 @@
 /* Drawing a tape: leaves, then lines of random forms with recurrences among them, gradients of
- * inner values and what is made of them, then what is asked of the whole. */
+ * inner values and what is made of them, then what is asked of the whole. (The order in which C
+ * evaluates arguments is the compiler's: another one may draw other tapes from the same seeds.) */
 #include "tests/tape_draw.h"
 
 /* One of the first leaves. */
@@ -132,9 +133,9 @@ static void draw_recurrence(drawing *d)
 {
     static const int small[] = { 1, 2, 3, 5 }, wide[] = { 16, 31, 33, 67 };
     const int *of = d->wide ? wide : small;
-    cell c = { .T = 1 + draw_pick(d, STEPS), .B = of[draw_pick(d, 3)], .I = of[draw_pick(d, 4)],
-               .H = of[draw_pick(d, 4)], .gates = 1 + draw_pick(d, GATES),
-               .x_first = draw_pick(d, 4) == 0 };
+    cell c = { .T = 1 + draw_pick(d, STEPS), .I = of[draw_pick(d, 4)], .H = of[draw_pick(d, 4)],
+               .B = d->tall ? 131 + 126 * draw_pick(d, 2) : of[draw_pick(d, 3)],
+               .gates = 1 + draw_pick(d, GATES), .x_first = draw_pick(d, 4) == 0 };
     int zero = draw_leaf(d, TAPE_GIVEN, 0, 2, (int[]){ c.B, c.H }), h = zero, memory = zero;
     tape_line out = { .n_in = c.T };
     int x[STEPS];
@@ -215,10 +216,11 @@ void tape_draw(tape *t, uint64_t seed)
         d.r.st[k] = ur_params_new(UR_F64, 6);
     t->n = 0;
     d.wide = draw_pick(&d, 8) == 0;
+    d.tall = !d.wide && draw_pick(&d, 10) == 0;
     d.empty = draw_pick(&d, 8) == 0;
     draw_start(&d);
     for (int steps = 3 + draw_pick(&d, 25); steps > 0; steps--)
-        draw_pick(&d, 8) ? (void)draw_form(&d, draw_pick(&d, TAPE_N_FORMS)) : draw_recurrence(&d);
+        draw_pick(&d, d.tall ? 4 : 6) ? (void)draw_form(&d, draw_pick(&d, TAPE_N_FORMS)) : draw_recurrence(&d);
     for (int steps = draw_pick(&d, 3); steps > 0; steps--) {
         draw_form(&d, FORM_grad);
         for (int more = draw_pick(&d, 4); more > 0; more--)

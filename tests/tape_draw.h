@@ -15,7 +15,7 @@ typedef struct drawing {
     uint64_t state;
     tape_run r;
     ur_node v[TAPE_LINES];
-    bool wide, empty;                       /* large sizes; sizes of 0 */
+    bool wide, tall, empty;                 /* large sizes; large batches; sizes of 0 */
     int keys, states;
     int remarked[REMARKED], n_remarked;     /* inner values of cells: for gradients */
 } drawing;

@@ -27,7 +27,7 @@ int draw_put(drawing *d, tape_line l)
     t->line[t->n] = l;
     ur_node x = tape_line_recorded(&d->r, t, t->n, d->v);
     if (ur_error(d->r.g) || ur_error(d->r.ps) || ur_is_nil(x) ||
-        ur_count(x) > (d->wide ? ROOM_WIDE : ROOM_SMALL)) {
+        ur_count(x) > (d->wide || d->tall ? ROOM_WIDE : ROOM_SMALL)) {
         ur_error_reset(d->r.g);
         ur_error_reset(d->r.ps);
         return -1;
