@@ -41,7 +41,7 @@ static int step_input(drawing *d, cell *c, int t)
     case 2: return draw_two(d, FORM_gather, c->table, draw_one(d, FORM_ids_index, c->ids, t, 0, 0),
                             0, 0);
     case 3: {
-        int V = draw_shape(d, c->table)->dim[0];
+        int V = c->table < 0 ? 0 : draw_shape(d, c->table)->dim[0];
         return draw_two(d, FORM_gather, c->table, draw_leaf(d, TAPE_IDS, V, 1, &c->B), 0, 0);
     }
     default: return c->x;
