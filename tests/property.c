@@ -22,7 +22,7 @@ static const char *const rewrite[] = {
 };
 
 enum { OFF_ROOM = 200, DRAWS = 20, SUBSETS = 2, FAILURES = 3, OPS = 256 };
-enum { SAME, DIFFERS, NO_REFERENCE };   /* exit statuses of children */
+enum { SAME, DIFFERS = 71, NO_REFERENCE = 72 };  /* exit statuses of children */
 
 static char all[OFF_ROOM];              /* the names of all rewrites */
 
@@ -170,10 +170,11 @@ static int status_of(pid_t child)
     int status = 0;
     if (child < 0 || waitpid(child, &status, 0) != child)
         return snprintf(now->why, TAPE_WHY, "no child: %s", strerror(errno));
-    if (WIFEXITED(status))
-        return WEXITSTATUS(status);
-    snprintf(now->why, TAPE_WHY, "crashed by signal %d", WTERMSIG(status));
-    return 100;
+    bool ended = WIFEXITED(status);
+    int number = ended ? WEXITSTATUS(status) : WTERMSIG(status);
+    if (!ended || (number != SAME && number != DIFFERS && number != NO_REFERENCE))
+        snprintf(now->why, TAPE_WHY, "crashed with %s %d", ended ? "status" : "signal", number);
+    return ended ? number : 128 + number;
 }
 
 /* Whether a clear tape gives something else, or does not run, with rewrites. */
