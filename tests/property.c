@@ -32,6 +32,7 @@ typedef struct progress {
     int draws, k;                       /* how often it was drawn; 0 double, 1 float */
     char off[OFF_ROOM], why[TAPE_WHY];
     int threads[2];
+    bool small;
     long again;                         /* tapes that were drawn again */
     bool met[OPS];                      /* ops of the list that were on a tape */
     long merged[UR__N_REWRITES];        /* tapes in which each rewrite did something */
@@ -63,7 +64,8 @@ static tape_case case_of(const tape *t, int k)
 {
     return (tape_case){ .record = tape_recorded, .ctx = t, .type = k ? UR_F32 : UR_F64,
                         .all = all, .off = now->off,
-                        .threads = { now->threads[0], now->threads[1] } };
+                        .threads = { now->threads[0], now->threads[1] },
+                        .small = now->small };
 }
 
 /* --------------------------------------------------------------------------------- in the child */
@@ -138,6 +140,7 @@ static bool proven(const tape *t, tape_result want[2][TAPE_ROUNDS])
         names(i ? (uint32_t)bits & ((1u << UR__N_REWRITES) - 1) : 0, now->off);
         now->threads[0] = 1 + (int)(bits >> 32 & 3);
         now->threads[1] = 1 + (int)(bits >> 34 & 3);
+        now->small = bits >> 36 & 1;
         for (now->k = 0; now->k < 2; now->k++) {
             tape_case c = case_of(t, now->k);
             if (!tape_agrees(&c, want[now->k], now->why))

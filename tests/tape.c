@@ -139,7 +139,7 @@ static void print_line(const tape *t, int i, FILE *to)
 void tape_print(const tape *t, const tape_case *c, const char *why, FILE *to)
 {
     fprintf(to, "/* %s\n"
-            " * cc -I<tree> -I<build> <this>.c -L<build> -lunroll -lm */\n"
+            " * cc -I<tree> -I<build> <this>.c <build>/libunroll-core.a -lm -pthread */\n"
             "#include <stdio.h>\n#include \"tests/tape_compare.h\"\n\n"
             "static void record(tape_run *r, const void *ctx)\n{\n"
             "    ur_graph *g = r->g;\n    (void)g, (void)ctx;\n", why);
@@ -149,6 +149,8 @@ void tape_print(const tape *t, const tape_case *c, const char *why, FILE *to)
                 print_line(t, i, to);
     fprintf(to, "}\n\nint main(void)\n{\n"
             "    return tape_main(&(tape_case){ .record = record, .type = %s,\n"
-            "        .all = \"%s\",\n        .off = \"%s\", .threads = { %d, %d } });\n}\n",
-            c->type == UR_F64 ? "UR_F64" : "UR_F32", c->all, c->off, c->threads[0], c->threads[1]);
+            "        .all = \"%s\",\n        .off = \"%s\",\n        .threads = { %d, %d }, .small = %d });\n"
+            "}\n",
+            c->type == UR_F64 ? "UR_F64" : "UR_F32", c->all, c->off, c->threads[0], c->threads[1],
+            c->small);
 }

@@ -67,7 +67,8 @@ static bool look_at_product(member *m, const ur__contraction *c, size_t *rows)
     if (!*rows)
         *rows = (size_t)c->m;
     m->sums = (size_t)c->m != *rows;
-    if (m->sums && (c->n_terms != 1 || (size_t)c->term[0].k != *rows))
+    if (m->sums && (c->n_terms != 1 || (size_t)c->term[0].k != *rows ||
+                    (c->term[0].b_k == 0 && c->term[0].b_n == 0)))
         return false;
     for (size_t i = 0; i < c->n_terms; i++)
         if (!touch_term(m, c, &c->term[i], size))
