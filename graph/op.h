@@ -124,10 +124,10 @@ struct ur_op {
     int in_place;                               /* opaque ops: 1 + the operand that `out` may overlay,
                                                    of equal shape and type and read by nothing else;
                                                    0 none */
-    /* Opaque ops that several threads may compute together: into how many pieces a node can be cut.
-     * What `compute` writes for pieces [begin, end) it writes for no other, with the same bits however
-     * they are cut, and of the operand of `in_place` it reads those pieces alone. NULL: the whole runs
-     * on the thread that called ur_run. */
+    /* Opaque ops that several threads may compute together: how many pieces a node has. What
+     * `compute` writes for pieces [begin, end) it writes for no other, with the same bits however
+     * they are cut, and of the operand of `in_place` it reads those pieces alone. NULL: all of it
+     * runs on the thread that called ur_run. */
     size_t (*pieces)(const ur_compute *c);
 };
 

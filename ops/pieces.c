@@ -1,4 +1,4 @@
-/* Into what pieces the nodes of most ops are cut for several threads; the others say so themselves. */
+/* Into what pieces the nodes of most ops are cut for several threads; others say so themselves. */
 #include "ops/internal.h"
 
 size_t ur__rows(const ur_compute *c)

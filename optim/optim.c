@@ -239,7 +239,8 @@ void ur__each_stretch(ur_optim *opt, void (*f)(void *job, ur__stretch *s), void 
     int threads = opt->ps->threads;
     threads = ur__pool_take(most < (size_t)threads ? (int)most : threads);
     if (threads > 1)
-        ur__pool_run(threads, run_stretches, &s);
+        ur__pool_run(threads, run_stretches, &s,
+                     (double)opt->n_stretches * UR__STRETCH / threads);     /* 1 ns an element */
     else
         run_stretches(&s, 0, 1);
     ur__pool_give(threads);

@@ -338,7 +338,7 @@ TEST(each_part_runs_once)
     for (int i = 0; i < 3000; i++) {
         if (i % 1000 == 0)
             nanosleep(&(struct timespec){ .tv_nsec = 2000000 }, NULL);
-        ur__pool_run(2 + i % 6, count_parts, seen);
+        ur__pool_run(2 + i % 6, count_parts, seen, 100);
     }
     ur__pool_give(got);
     CHECK_INT(seen[0], 500 * (2 + 3 + 4 + 5 + 6 + 7));
@@ -384,7 +384,7 @@ TEST(the_first_failure_is_told)
     CHECK_HAS(text[0], "id 9 at position 41");
 }
 
-/* ------------------------------------------------------------------------- an op of a user's own */
+/* ------------------------------------------------------------------------ an op of a user's own */
 
 static pthread_t ran_on;
 
@@ -424,7 +424,7 @@ TEST(an_op_without_pieces_stays_on_its_thread)
 
 /* ------------------------------------------------------------------------------ modes and forks */
 
-/* Parts that wait for each other, for two seconds at most, so that each is on a thread of its own. */
+/* Parts that wait for each other, two seconds at most, so that each is on a thread of its own. */
 enum { MEET = 3 };
 typedef struct meeting {
     atomic_int here;
@@ -451,7 +451,7 @@ static bool all_meet(int mode)
         if (got != MEET)
             return false;
         const double start = ur__now_ns();
-        ur__pool_run(MEET, meet, &m);
+        ur__pool_run(MEET, meet, &m, 1e9);
         met = ur__now_ns() - start < 2e9;
         ur__pool_give(got);
         for (int k = 0; k < MEET; k++)

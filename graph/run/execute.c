@@ -273,7 +273,7 @@ size_t ur__run_phase(ur__run *r)
     } while (!s->ends);
     int parts = parts_of(r, &f);
     if (parts > 1)
-        ur__pool_run(parts, run_part, &f);
+        ur__pool_run(parts, run_part, &f, f.work / parts);
     else
         run_part(&f, 0, 1);
     if (s->what == UR__PACK)

@@ -91,7 +91,9 @@ void ur__run_scatter(ur__run *r, const ur__scatter *s, const ur__piece *q)
     if (begin >= end)
         return;
     size_t column = begin * ur__type_size(s->type);
-    uint64_t *touched = s->table && begin == 0 ? r->g->slot[s->slot].store->param[s->table - 1].touched : NULL;
+    uint64_t *touched = NULL;
+    if (s->table && begin == 0)
+        touched = r->g->slot[s->slot].store->param[s->table - 1].touched;
     for (size_t i = 0; i < s->n; i++, x += bytes) {
         if (id[i] < 0 || (size_t)id[i] >= s->rows) {
             ur_compute_fail(&(ur_compute){ .self = r }, "id %d at position %zu, but there are %zu "

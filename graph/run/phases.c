@@ -49,8 +49,8 @@ static double volume(int rank, const ptrdiff_t *dim)
     return n;
 }
 
-/* Each of these notes what a step touches and returns the nanoseconds that it takes, about: measured
- * with AVX-512, in which the proportions matter more than the figures. */
+/* Each of these notes what a step touches and returns about how many nanoseconds it takes: measured
+ * with AVX-512, where the proportions matter more than the figures. */
 
 static double program(ranges *r, const ur__programmed *x)
 {
@@ -124,7 +124,7 @@ static double scatter(ranges *r, const ur__scatter *s)
     return (double)s->n * (double)s->width * 0.1;
 }
 
-/* Of one operand among several that is larger than the result, as a table is, only parts are read. */
+/* Of an operand among several that is larger than the result, as a table is, a part is read. */
 static double call(ranges *r, const ur__call *c)
 {
     const ur__routine *f = c->routine;
@@ -136,7 +136,14 @@ static double call(ranges *r, const ur__call *c)
         note_all(r, false, c->in[i], (int)f->type_in[i], count);
         n += f->n_in > 1 && count > out ? out : count;
     }
-    return (double)n * 0.3;
+    double share = 1;
+    if (c->end && f->op->pieces) {              /* a block of rows (plan/band.c) */
+        const ur_compute whole = { .n_in = f->n_in, .shape_in = f->shape_in, .type_in = f->type_in,
+                                   .shape = f->shape, .type = (ur_type)f->type, .attr = f->attr,
+                                   .n_attr = f->n_attr };
+        share = (double)(c->end - c->begin) / (double)f->op->pieces(&whole);
+    }
+    return (double)n * 0.3 * share;
 }
 
 static double zero(ranges *r, const ur__zero *z)
@@ -151,8 +158,8 @@ static double packing(const ur_graph *g, const ur__step *s)
     return (double)(panel->k * panel->n) * 0.4;
 }
 
-/* Whether a step has a phase of its own, since it changes more than memory, or is a user's operation
- * that nobody said may run beside others. */
+/* Whether a step has a phase of its own, since it changes more than memory or is a user's operation
+ * that may not like company. */
 static bool alone(const ur__step *s)
 {
     switch (s->what) {

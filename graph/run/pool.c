@@ -33,7 +33,7 @@ enum {
     SPIN_NS = 30 * 1000,
     SLEEP_NS = 100 * 1000,
     LOOKS = 16,                 /* between two looks at the clock */
-    STALL_NS = 200 * 1000,      /* besides the time that the caller's own parts took */
+    STALL_NS = 200 * 1000,      /* besides what a part is expected to take */
     SHORTEST_NS = 4 * 1000 * 1000, LONGEST_NS = 256 * 1000 * 1000,
 };
 
@@ -107,28 +107,28 @@ static void sleep_for(atomic_uint *word, unsigned state, sleeper *s)
     pthread_mutex_unlock(&s->mutex);
 }
 
-/* Waits until a word is in the given state; returns the word. Who has been woken too late, because
- * another was faster, spins again: more of the same is likely to come. */
-static unsigned await(atomic_uint *word, unsigned state, sleeper *s)
+/* Waits until a word is in the given state; returns for how long, or 0 when it was hardly at all.
+ * Who has been woken too late, because another was faster, spins again: more of the same is likely
+ * to come. */
+static double await(atomic_uint *word, unsigned state, sleeper *s)
 {
-    unsigned now;
-    double start = 0;
-    for (int looks = 1; (now = atomic_load_explicit(word, memory_order_acquire)) % NEXT != state;
-         looks++) {
+    double start = 0, spin = 0, now = 0;
+    for (int looks = 1; atomic_load_explicit(word, memory_order_acquire) % NEXT != state; looks++) {
         rest();
         if (looks % LOOKS != 0)
             continue;
-        double time = ur__now_ns();
-        if (start == 0)
-            start = time;
-        if (time - start >= SLEEP_NS) {
+        now = ur__now_ns();
+        start = start > 0 ? start : now;
+        spin = spin > 0 ? spin : now;
+        if (now - spin >= SLEEP_NS) {
             sleep_for(word, state, s);
-            start = 0;
-        } else if (time - start >= SPIN_NS) {
+            now = ur__now_ns();
+            spin = 0;
+        } else if (now - spin >= SPIN_NS) {
             sched_yield();
         }
     }
-    return now;
+    return now - start;
 }
 
 /* ---------------------------------------------------------------------------------------- parts */
@@ -151,8 +151,10 @@ static void *work(void *at)
     seat *s = at;
     const int own = (int)(s - pool.seat);
     for (unsigned mode = 0;;) {
-        unsigned open = await(&s->word, OPEN, &s->owner), number = open - OPEN;
-        if (!atomic_compare_exchange_strong(&s->word, &open, number + TAKEN))
+        await(&s->word, OPEN, &s->owner);
+        unsigned open = atomic_load_explicit(&s->word, memory_order_relaxed), number = open - OPEN;
+        if (open % NEXT != OPEN ||
+            !atomic_compare_exchange_strong(&s->word, &open, number + TAKEN))
             continue;
         const int parts = s->parts;
         if (mode != pool.run)
@@ -178,11 +180,10 @@ static void give_way(double now)
     pool.active--;
 }
 
-void ur__pool_run(int parts, ur__part *run, void *job)
+void ur__pool_run(int parts, ur__part *run, void *job, double expected_ns)
 {
     const unsigned number = pool.number += NEXT;
-    const double start = ur__now_ns();
-    if (pool.active < pool.most && start > pool.again_at)
+    if (pool.active < pool.most && ur__now_ns() > pool.again_at)
         pool.active++;
     const int active = parts < pool.active ? parts : pool.active;
     for (int k = 1; k < parts; k++) {
@@ -197,17 +198,14 @@ void ur__pool_run(int parts, ur__part *run, void *job)
     run(job, 0, parts);
     for (int k = parts - 1; k > 0; k--)
         run_open(k, number);
-    if (active == 1)
-        return;
-    const double own = ur__now_ns();
+    double waited = 0;
     for (int k = 1; k < parts; k++)
-        await(&pool.seat[k].word, DONE, &pool.caller);
-    const double end = ur__now_ns();
-    if (end - own > own - start + STALL_NS)
-        give_way(end);
+        waited += await(&pool.seat[k].word, DONE, &pool.caller);
+    if (waited > expected_ns + STALL_NS && active > 1)
+        give_way(ur__now_ns());
 }
 
-/* ----------------------------------------------------------------------------- taking and giving */
+/* ---------------------------------------------------------------------------- taking and giving */
 
 /* A child of fork has this thread only: its pool is new. */
 static void begin_anew(void)

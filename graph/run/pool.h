@@ -23,8 +23,9 @@ int ur__pool_take(int wanted);
 void ur__pool_give(int got);
 
 /* Runs all parts, one of them at least on this thread, and returns when they are done. Part i is
- * run by the same thread every time, unless that thread is late. The pool is taken, and parts are no
+ * run by the same thread every time, unless that thread is late. A part is expected to take so many
+ * nanoseconds, about: who takes far longer has lost its core. The pool is taken, and parts are no
  * more than it said. */
-void ur__pool_run(int parts, ur__part *run, void *job);
+void ur__pool_run(int parts, ur__part *run, void *job, double expected_ns);
 
 #endif

@@ -100,9 +100,9 @@ static bool share(const ur__run *r, const ur__contraction *c, const ur__contract
     return last > first;
 }
 
-/* Members of a gang take turns on stretches of terms whose left operands stay in the second cache. A
- * stretch is a multiple of the kernel's block of K wherever terms allow, so that most bits are those
- * of the whole product; which stretches there are depends on the sizes alone. */
+/* Members of a gang take turns on stretches of terms whose left operands stay in the second cache.
+ * A stretch is a multiple of the kernel's block of K wherever terms allow, so that most bits are
+ * those of the whole product; which stretches there are depends on the sizes alone. */
 static void run_gang(const ur__run *r, const ur__contraction *c, ur__segment *s, char *work,
                      const ur__piece *q)
 {

@@ -87,8 +87,8 @@ size_t ur__program_scratch(const ur__program *p)
     return 2 * pointers_of(p) * sizeof(char *) + 64 + (size_t)p->n_tiles * tile_bytes(p);
 }
 
-/* Rows of a program, and tiles in a row: parts are cut between tiles, so that every kernel, a user's
- * too, sees the same blocks for any number of parts. */
+/* Rows of a program, and tiles in a row: parts are cut between tiles, so that every kernel, even a
+ * user's, sees the same blocks for any number of parts. */
 static size_t rows_of(const ur__program *p)
 {
     size_t n = 1;

@@ -7,8 +7,8 @@
 
 enum { UR__TILE = 512 };                /* elements of a tile: in the first cache with a dozen more */
 
-/* One execution: bases of all regions, kernels, stamps of the stores. Each part of a step has a copy
- * with scratch and failures of its own. */
+/* One execution: bases of all regions, kernels, stamps of the stores. Each part of a step has a
+ * copy with scratch and failures of its own. */
 typedef struct ur__run {
     ur_graph *g;
     const ur__plan *p;
