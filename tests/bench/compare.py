@@ -108,6 +108,13 @@ def rate(x):
             f'{x / 1e3:.3g} k' if x >= 999.5 else f'{x:.3g}')
 
 
+def losses(results):
+    """Of the first and of the last step; sampling has none."""
+    if results[0]['loss'] is None:
+        return ''
+    return f'{median(results, "first_loss"):.2f} to {median(results, "loss"):.2f}'
+
+
 def rows_of(name, forms, results):
     peers = [p for p in PEERS if p in results]
     best = max(peers, key=lambda p: median(results[p], 'tokens_per_s'), default=None)
@@ -125,9 +132,7 @@ def rows_of(name, forms, results):
         row += [f'{median(r, "rss_mb"):.0f}',
                 f'{median(results[best], "rss_mb"):.0f}' if best else '',
                 f'{median(r, "step_ms"):.4g}', f'{median(r, "first_step_ms"):.0f}',
-                f'{median(r, "first_loss"):.2f} to {median(r, "loss"):.2f}',
-                f'{median(results[best], "first_loss"):.2f} to {median(results[best], "loss"):.2f}'
-                if best else '']
+                losses(r), losses(results[best]) if best else '']
         rows.append(row)
     return rows
 

@@ -84,8 +84,8 @@ def main():
                       'step_ms': round(seconds * 1e3, 4),
                       'gflops': round(w['mflop'] / seconds * 1e-3, 2),
                       'rss_mb': resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
-                      'first_step_ms': round(first * 1e3, 1), 'first_loss': round(losses[0], 5),
-                      'loss': round(losses[-1], 5), 'steps': len(losses)}))
+                      'first_step_ms': round(first * 1e3, 1), 'first_loss': losses[0],
+                      'loss': losses[-1], 'steps': len(losses)}))
 
 
 if __name__ == '__main__':
