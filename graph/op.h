@@ -105,7 +105,9 @@ typedef void ur_map_kernel(size_t n, void *y, const void *a, const void *b, cons
 enum {
     UR_FLAT = 1,                /* no gradient by intent: constant almost everywhere, or random */
     UR_RANDOM = 2,              /* the compute function uses key */
-    UR_INT_OUT = 4              /* not differentiable since its result is int32 */
+    UR_INT_OUT = 4,             /* not differentiable since its result is int32 */
+    UR_ROWS = 8                 /* its pieces are rows: piece k reads row k alone of operands that have
+                                   as many rows, and may read all of others */
 };
 
 struct ur_op {

@@ -101,7 +101,7 @@ static bool look_at_program(member *m, const ur__programmed *x, size_t rows)
 
 static size_t pieces_of(const ur_graph *g, const ur__routine *f)
 {
-    if (!f->op->pieces)
+    if (!f->op->pieces || !(f->op->flags & UR_ROWS))
         return 0;
     return f->op->pieces(&(ur_compute){
         .n_in = f->n_in, .shape_in = f->shape_in, .type_in = f->type_in, .shape = f->shape,
@@ -109,7 +109,7 @@ static size_t pieces_of(const ur_graph *g, const ur__routine *f)
         .n_attr = f->n_attr, .end = 1 });
 }
 
-/* A call whose pieces are the rows. An operand with as many leading rows is read row by row. */
+/* A call whose pieces are the rows. An operand with as many of them is read row by row. */
 static bool look_at_call(const ur_graph *g, member *m, const ur__call *c, size_t rows)
 {
     const ur__routine *f = c->routine;
