@@ -140,7 +140,7 @@ static void compare(record (*make_record)(ur_graph *, const model *), size_t lea
 
 TEST(trees_are_batched)
 {
-    compare(trees, 200);
+    compare(trees, 150);
 }
 
 TEST(sentences_are_batched)

@@ -35,6 +35,8 @@ typedef struct batching {
     const ur__tape *t;
     uint32_t n;                         /* recorded nodes that take part: those before a request */
     uint32_t *depth;
+    uint8_t *apart;                     /* a node whose gradient is asked for, or comes from one: its
+                                           rows among others would make those depend on it */
     uint32_t *group_of;                 /* 1 + group, or 0 */
     uint32_t *index;                    /* among the members of its group */
     uint32_t *member;                   /* of all groups, in order of the tape */
@@ -87,8 +89,7 @@ static bool batchable(const batching *b, uint32_t id)
     const ur_shape *s = shape_of(b, id);
     const int64_t *a = b->t->attr + x->attr;
     const uint32_t *in = b->t->operand + x->in;
-    if (s->rank < 1 || s->dim[0] < 1 || s->dim[0] > FEW || b->e->marks[id] & UR__WANTED ||
-        x->type == UR_I32)
+    if (s->rank < 1 || s->dim[0] < 1 || s->dim[0] > FEW || x->type == UR_I32)
         return false;
     if (x->op == &ur__op_gather)
         return shape_of(b, in[1])->rank == 1 && is_parameter(b->t->node[in[0]].op);
@@ -171,12 +172,15 @@ static bool form_groups(batching *b)
     for (uint32_t id = 0; id < b->n; id++) {
         const ur__node *x = &b->t->node[id];
         uint32_t depth = 0;
+        bool apart = b->e->marks[id] & UR__WANTED;
         for (uint32_t i = 0; i < x->n_in; i++) {
             uint32_t u = b->t->operand[x->in + i];
             depth = b->depth[u] + 1 > depth ? b->depth[u] + 1 : depth;
+            apart |= b->apart[u];
         }
         b->depth[id] = depth;
-        if (x->n_in && batchable(b, id) && !join(b, id))
+        b->apart[id] = apart;
+        if (x->n_in && !apart && batchable(b, id) && !join(b, id))
             return false;
     }
     return true;
@@ -476,10 +480,11 @@ static bool batch(batching *b)
     for (b->table_cap = 64; b->table_cap < 2 * n;)
         b->table_cap *= 2;
     b->depth = ur__bump_alloc(s, n * sizeof *b->depth);
+    b->apart = ur__bump_alloc(s, n);
     b->group_of = ur__bump_alloc(s, n * sizeof *b->group_of);
     b->index = ur__bump_alloc(s, n * sizeof *b->index);
     b->table = ur__bump_alloc(s, b->table_cap * sizeof *b->table);
-    if (!b->depth || !b->group_of || !b->index || !b->table)
+    if (!b->depth || !b->apart || !b->group_of || !b->index || !b->table)
         return ur__out_of_memory(&b->e->g->owner);
     return form_groups(b) && (!b->worth || (make_all(b) && cut_out(b)));
 }
