@@ -38,6 +38,7 @@ ur__plan *ur__cache_find(ur_graph *g)
             continue;
         *at = p->next;
         p->next = g->plans;
+        p->found = true;
         return g->plans = p;
     }
     return NULL;
@@ -78,14 +79,19 @@ void ur__plan_free(ur_graph *g, ur__plan *p)
     ur__realloc(p, sizeof *p, 0);
 }
 
-/* Drops plans from the least recently used on; plans of the present tape stay. */
+/* Drops plans from the least recently used on; plans of the present tape stay. Tapes that never come
+ * again, trees say, get a small part of the room. */
 void ur__cache_trim(ur_graph *g)
 {
-    size_t bytes = 0;
+    enum { PART = 16 };
+    size_t bytes = 0, once = 0;
     g->plans_cached = 0;
     for (ur__plan **at = &g->plans; *at;) {
         ur__plan *p = *at;
-        if (at != &g->plans && !p->pinned && bytes + bytes_of(p) > g->plan_limit) {
+        once += p->found ? 0 : bytes_of(p);
+        if (at != &g->plans && !p->pinned &&
+            (bytes + bytes_of(p) > g->plan_limit || (!p->found && once > g->plan_limit / PART))) {
+            once -= p->found ? 0 : bytes_of(p);
             *at = p->next;
             ur__plan_free(g, p);
             continue;

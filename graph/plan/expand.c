@@ -61,7 +61,27 @@ static bool take_product(ur__expansion *e, uint32_t id)
     if (!ur__live(y))
         return false;
     e->map[id] = y.id;
-    g->into->node[y.id].flags |= x->flags & UR__KEEP;
+    g->into->node[y.id].flags |= (x->flags & UR__KEEP) | (e->marks[id] & UR__WANTED);
+    return true;
+}
+
+/* The same for an addition. */
+static bool take_sum(ur__expansion *e, uint32_t id)
+{
+    ur_graph *g = e->g;
+    const ur__node *x = &e->from->node[id];
+    const uint32_t *u = e->from->operand + x->in;
+    if (e->readers[u[0]] != 1 || e->readers[u[1]] != 1)
+        return false;
+    ur_node in[2] = { ur__node_of(g, e->map[u[0]]), ur__node_of(g, e->map[u[1]]) };
+    ur__origin origin = e->from->origin[id];
+    g->rule_of = &origin;
+    ur_node y = ur__join_addends(e, in);
+    g->rule_of = NULL;
+    if (!ur__live(y))
+        return false;
+    e->map[id] = y.id;
+    g->into->node[y.id].flags |= (x->flags & UR__KEEP) | (e->marks[id] & UR__WANTED);
     return true;
 }
 
@@ -69,6 +89,8 @@ bool ur__take_node(ur__expansion *e, uint32_t id)
 {
     const ur__node *x = &e->from->node[id];
     if (x->op == &ur__op_matmul && take_product(e, id))
+        return true;
+    if (x->op->row == 1 + UR__MAP_add && take_sum(e, id))
         return true;
     if (x->op == &ur__op_state_out && id < e->g->done)
         return true;
@@ -93,10 +115,14 @@ static bool prepare(ur__expansion *e)
 {
     uint32_t *taken = ur__bump_alloc(&e->g->scratch, (e->from->n + 1) * sizeof *taken);
     e->marks = ur__bump_alloc(&e->g->scratch, e->from->n + 1);
-    if (!e->marks || !taken)
+    e->readers = ur__bump_alloc(&e->g->scratch, e->from->n + 1);
+    if (!e->marks || !taken || !e->readers)
         return ur__out_of_memory(&e->g->owner);
     for (uint32_t id = 0; id < e->from->n; id++) {
         const ur_op *op = e->from->node[id].op;
+        const uint32_t *in = e->from->operand + e->from->node[id].in;
+        for (uint32_t i = 0; i < e->from->node[id].n_in; i++)
+            e->readers[in[i]] += e->readers[in[i]] < 2;
         if (op == &ur__op_request)
             mark_wanted(e, &e->from->node[id]);
         else if (op->kind == UR_SLICE)

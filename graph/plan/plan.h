@@ -187,6 +187,7 @@ struct ur__plan {
     double saved[UR__N_REWRITES];       /* bytes that it saved */
     double flops;
     int pinned;
+    bool found;                         /* it served a tape that it was not made for */
     uint32_t ran_generation;            /* the tape that it last ran on */
     ur__bump memory;
 };

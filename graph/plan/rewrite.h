@@ -21,6 +21,7 @@ typedef struct ur__expansion {
     const ur__tape *from;
     uint32_t *map;                      /* recorded node -> planned node */
     uint8_t *marks;                     /* by recorded node: UR__WANTED, UR__SLICED */
+    uint8_t *readers;                   /* by recorded node: 0, 1, or 2 for several */
     uint32_t *table;                    /* 1 + nodes made by ur__once, open addressing */
     size_t cap, n_once;
     struct {
@@ -64,6 +65,9 @@ ur_node ur__rewrite_product(ur__expansion *e, const ur__product *p);
 ur_node ur__split_concat(ur__expansion *e, const ur__product *p);
 ur_node ur__swap_gather(ur__expansion *e, const ur__product *p);
 ur_node ur__merge_rows(ur__expansion *e, const ur__product *p);
+
+/* The sum of two terms that nobody else reads, as one with all their products; or nil. */
+ur_node ur__join_addends(ur__expansion *e, const ur_node in[2]);
 
 /* The sum of x's rows, of the shape s, as a product; or nil: a plain sum is right. */
 ur_node ur__sum_rows(ur__expansion *e, ur_node x, const ur_shape *s);
