@@ -106,8 +106,9 @@ enum {
     UR_FLAT = 1,                /* no gradient by intent: constant almost everywhere, or random */
     UR_RANDOM = 2,              /* the compute function uses key */
     UR_INT_OUT = 4,             /* not differentiable since its result is int32 */
-    UR_ROWS = 8                 /* its pieces are rows: piece k reads row k alone of operands that have
+    UR_ROWS = 8,                /* its pieces are rows: piece k reads row k alone of operands that have
                                    as many rows, and may read all of others */
+    UR_LOOKUP = 16              /* of its first operand, a table, it reads as much as it writes */
 };
 
 struct ur_op {

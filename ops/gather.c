@@ -95,7 +95,7 @@ static ur_node gather_sample(ur_draw *d, int which)
 const ur_op ur__op_gather = {
     .name = "gather", .kind = UR_OPAQUE, .n_in = 2, .shape = gather_shape,
     .compute = gather_compute, .rule = gather_rule, .sample = gather_sample,
-    .pieces = gather_pieces,
+    .flags = UR_LOOKUP, .pieces = gather_pieces,
 };
 
 ur_node ur_gather_at(ur_at at, ur_node table, ur_node ids)

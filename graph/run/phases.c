@@ -124,7 +124,6 @@ static double scatter(ranges *r, const ur__scatter *s)
     return (double)s->n * (double)s->width * 0.1;
 }
 
-/* Of an operand among several that is larger than the result, as a table is, a part is read. */
 static double call(ranges *r, const ur__call *c)
 {
     const ur__routine *f = c->routine;
@@ -134,7 +133,7 @@ static double call(ranges *r, const ur__call *c)
     for (int i = 0; i < f->n_in && r->n <= MOST_RANGES; i++) {
         const size_t count = ur__elements(&f->shape_in[i]);
         note_all(r, false, c->in[i], (int)f->type_in[i], count);
-        n += f->n_in > 1 && count > out ? out : count;
+        n += i == 0 && f->op->flags & UR_LOOKUP ? out : count;
     }
     double share = 1;
     if (c->end && f->op->pieces) {              /* a block of rows (plan/band.c) */
@@ -143,7 +142,7 @@ static double call(ranges *r, const ur__call *c)
                                    .n_attr = f->n_attr };
         share = (double)(c->end - c->begin) / (double)f->op->pieces(&whole);
     }
-    return (double)n * 0.3 * share;
+    return (double)n * 0.5 * share;
 }
 
 static double zero(ranges *r, const ur__zero *z)
