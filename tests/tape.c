@@ -103,6 +103,27 @@ static void print_name(const tape_line *l, int line, const char *name, int lengt
         fprintf(to, "%d", l->n[c - 'a']);
 }
 
+static const char *const form_name[] = {
+#define FORM(name, how, ...) #name,
+    TAPE_FORMS(FORM)
+#undef FORM
+};
+
+/* Lines of one form are recorded at one place when the table records them, and the planner may go
+ * by places; so they are here. */
+static void print_places(const tape *t, FILE *to)
+{
+    for (int form = 0; form < TAPE_N_FORMS; form++) {
+        bool there = false;
+        for (int i = 0; i < t->n; i++)
+            there |= !t->line[i].gone && t->line[i].form == form;
+        if (there)
+            fprintf(to, "static const char at_%s[] = \"%s.c:1:\";\n", form_name[form],
+                    form_name[form]);
+    }
+    fputs("static const char *place;\n#undef UR_AT\n#define UR_AT(arguments) place\n\n", to);
+}
+
 static void print_line(const tape *t, int i, FILE *to)
 {
     static const char *const text[] = {
@@ -111,7 +132,7 @@ static void print_line(const tape *t, int i, FILE *to)
 #undef FORM
     };
     const tape_line *l = &t->line[i];
-    fprintf(to, "    ur_node v%d = ", i);
+    fprintf(to, "    place = at_%s;\n    ur_node v%d = ", form_name[l->form], i);
     for (const char *p = text[l->form]; *p;) {
         int n = 0;
         while (isalnum((unsigned char)p[n]) || p[n] == '_' || (n && p[n] == '.'))
@@ -140,16 +161,18 @@ void tape_print(const tape *t, const tape_case *c, const char *why, FILE *to)
 {
     fprintf(to, "/* %s\n"
             " * cc -I<tree> -I<build> <this>.c <build>/libunroll-core.a -lm -pthread */\n"
-            "#include <stdio.h>\n#include \"tests/tape_compare.h\"\n\n"
-            "static void record(tape_run *r, const void *ctx)\n{\n"
-            "    ur_graph *g = r->g;\n    (void)g, (void)ctx;\n", why);
+            "#include <stdio.h>\n#include \"tests/tape_compare.h\"\n\n", why);
+    print_places(t, to);
+    fprintf(to, "static void record(tape_run *r, const void *ctx)\n{\n"
+            "    ur_graph *g = r->g;\n    (void)g, (void)ctx;\n");
     for (int pass = 0; pass < 2; pass++)
         for (int i = 0; i < t->n; i++)
             if (!t->line[i].gone && (t->line[i].form == FORM_weight) != pass)
                 print_line(t, i, to);
     fprintf(to, "}\n\nint main(void)\n{\n"
             "    return tape_main(&(tape_case){ .record = record, .type = %s,\n"
-            "        .all = \"%s\",\n        .off = \"%s\",\n        .threads = { %d, %d }, .small = %d });\n"
+            "        .all = \"%s\",\n        .off = \"%s\",\n"
+            "        .threads = { %d, %d }, .small = %d });\n"
             "}\n",
             c->type == UR_F64 ? "UR_F64" : "UR_F32", c->all, c->off, c->threads[0], c->threads[1],
             c->small);

@@ -28,8 +28,8 @@ typedef struct tape {
  *     x y z     are the operands,            L, n        all of them as an array, and their number
  *     a b c d e are the line's integers,     rank, dim   the line's shape
  *     g r       the graph and the tape_run,  line        the line's number
- * Values stay near 1, so that rounding does not grow: a mean that happened to be 0 would have nothing
- * but rounding, so it is shifted. What has kinks takes leaves that are apart.
+ * Values stay near 1, so that rounding does not grow: a mean that happened to be 0 would have
+ * nothing but rounding, so it is shifted. What has kinks takes leaves that are apart.
  * How: see tape_draw.c. */
 #define TAPE_FORMS(FORM)                                                                           \
     FORM(leaf,          NEVER,  tape_leaf(r, a, b, rank, dim))                                     \

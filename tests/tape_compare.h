@@ -155,7 +155,7 @@ typedef struct tape_case {
     bool small;                 /* rewrites are made wherever they can be, worth it or not */
 } tape_case;
 
-/* What the planner takes for worth it, or next to nothing, so that little tapes meet every rewrite. */
+/* What the planner takes for worth it; or next to nothing, so that little tapes meet all of it. */
 static inline void tape_limits(bool small)
 {
     static ur__limits usual;

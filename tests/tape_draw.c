@@ -220,7 +220,10 @@ void tape_draw(tape *t, uint64_t seed)
     d.empty = draw_pick(&d, 8) == 0;
     draw_start(&d);
     for (int steps = 3 + draw_pick(&d, 25); steps > 0; steps--)
-        draw_pick(&d, d.tall ? 4 : 6) ? (void)draw_form(&d, draw_pick(&d, TAPE_N_FORMS)) : draw_recurrence(&d);
+        if (draw_pick(&d, d.tall ? 4 : 6))
+            draw_form(&d, draw_pick(&d, TAPE_N_FORMS));
+        else
+            draw_recurrence(&d);
     for (int steps = draw_pick(&d, 3); steps > 0; steps--) {
         draw_form(&d, FORM_grad);
         for (int more = draw_pick(&d, 4); more > 0; more--)
