@@ -62,14 +62,15 @@ static inline double tape_largest(const tape_run *r, ur_node x)
     return most;
 }
 
-/* A gradient starts from the loss's own, which is 1, so that is the least scale of gradients. */
+/* A gradient starts from the loss's own, which is 1, so that is the least scale of gradients. That
+ * of n summed values has n such contributions, whose roundings add up like a random walk. */
 static inline bool tape_results(tape_run *r, tape_result *out)
 {
     out->n = 0;
     out->n_tensors = 0;
     for (int i = 0; i < r->n_seen; i++) {
         ur_node x = r->seen[i].x[0];
-        double scale = 0;
+        double scale = sqrt((double)r->seen[i].summed);
         for (int k = 1; r->reference && k < r->seen[i].n; k++)
             scale = fmax(scale, tape_largest(r, r->seen[i].x[k]));
         if (!tape_values(out, (int)ur_type_of(x), ur_data(x), ur_count(x), r->seen[i].line, scale))

@@ -28,7 +28,7 @@ typedef struct tape_run {
     int version;                /* of the data in the leaves */
     struct { ur_node x; int how, key; } leaf[TAPE_LEAVES];
     int n_leaves;
-    struct { ur_node x[8]; int line, n; } seen[TAPE_SEEN];
+    struct { ur_node x[8]; int line, n; size_t summed; } seen[TAPE_SEEN];
     int n_seen;
 } tape_run;
 
@@ -121,6 +121,7 @@ static inline ur_node tape_see(tape_run *r, int line, int n, const ur_node x[])
     if (r->n_seen < TAPE_SEEN) {
         r->seen[r->n_seen].line = line;
         r->seen[r->n_seen].n = n;
+        r->seen[r->n_seen].summed = 0;
         memcpy(r->seen[r->n_seen++].x, x, (size_t)n * sizeof *x);
     }
     return x[0];
@@ -141,8 +142,10 @@ static inline ur_node tape_grad(tape_run *r, int line, const ur_node x[], int n,
     int xs = n - ys - seeds;
     if (xs < 1 || !ur_grad(x, seeds ? x + ys : NULL, ys, x + ys + seeds, xs, out))
         return (ur_node){ NULL, 0, 0 };
-    for (int j = 0; j < xs; j++)
+    for (int j = 0; j < xs; j++) {
         tape_see(r, line, 2, (ur_node[]){ out[j], x[ys + seeds + j] });
+        r->seen[r->n_seen - 1].summed = ur_count(x[0]);
+    }
     return out[k % xs];
 }
 
