@@ -315,7 +315,8 @@ bool ur__emit_program(ur__work *w, uint32_t unit)
         ok = add_member(&b, id);
     if (ok && !w->g->owner.failed)
         finish(&b, &ur__shape_at(w, unit)->s);
-    ok = ok && !w->g->owner.failed && add_program_step(&b);
+    /* nothing is written where all values are computed again by their readers */
+    ok = ok && !w->g->owner.failed && (!program.n_out || add_program_step(&b));
     ur__realloc(program.in, b.in_cap * sizeof *program.in, 0);
     ur__realloc(program.out, b.out_cap * sizeof *program.out, 0);
     ur__realloc(program.instruction, b.instruction_cap * sizeof *program.instruction, 0);
