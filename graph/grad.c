@@ -22,7 +22,8 @@ ur_node ur_backward_at(ur_at at, ur_node loss)
                            "precision"), nil_of(g);
     int64_t attr[UR__A_COUNT] = { 1, 0, 0, 1 };
     ur_shape scalar = { .rank = 0 };
-    ur__append(g, at, &ur__op_request, &loss.id, 1, attr, UR__A_COUNT, &scalar, (int)g->precision, 0);
+    ur__append(g, at, &ur__op_request, &loss.id, 1, attr, UR__A_COUNT, &scalar, (int)g->precision,
+               0);
     return loss;
 }
 

@@ -139,11 +139,11 @@ UR_API void ur_seed(ur_graph *g, uint64_t seed);
 UR_API uint64_t ur_run_number(const ur_graph *g);
 UR_API void ur_set_run_number(ur_graph *g, uint64_t number);
 
-/* Number of threads that runs may use, 1 at first, 0 for one a core; there are never more at it than
- * cores. Results have the same bits for any number. The threads are the caller's and those of one
- * pool that the process shares: a run that finds it in use stays on its own thread. An optimiser's
- * step uses as many as the graph that made the gradient. Operations of a user without `pieces`
- * (op.h) are computed on the caller's thread. */
+/* Number of threads that runs may use, 1 at first, 0 for one a core; there are never more at it
+ * than cores. Results have the same bits for any number. The threads are the caller's and those of
+ * one pool that the process shares: a run that finds it in use stays on its own thread. An
+ * optimiser's step uses as many as the graph that made the gradient. Operations of a user without
+ * `pieces` (op.h) are computed on the caller's thread. */
 UR_API void ur_set_threads(ur_graph *g, int n);
 
 /* A watched graph checks before it commits that losses, gradients and carried states are finite;
@@ -154,9 +154,10 @@ UR_API void ur_watch(ur_graph *g, bool on);
  * leaves; plans that served one tape only have a sixteenth of the room. */
 UR_API void ur_plan_cache_limit(ur_graph *g, size_t bytes);
 
-/* Switches a rewrite of the planner off or on by name: "batch", "split", "swap", "mmerge",
- * "kmerge", "nmerge", "fuse", "recompute", "chunk", "band", "views", "accumulate", "pack". Names in the environment variable UR_OFF (separated by commas) are
- * off from the start. Results stay the same within rounding. False when there is no such rewrite. */
+/* Switches a rewrite of the planner off or on by name: "batch", "hoist", "split", "swap",
+ * "mmerge", "kmerge", "nmerge", "fuse", "recompute", "chunk", "band", "views", "accumulate", "pack". Names
+ * in the environment variable UR_OFF (separated by commas) are off from the start. Results stay
+ * the same within rounding. False when there is no such rewrite. */
 UR_API bool ur_rewrite(ur_graph *g, const char *name, bool on);
 
 typedef struct ur_graph_stats {
@@ -355,8 +356,8 @@ UR_API bool ur_print_dot(ur_graph *g, FILE *to);
 
 /* --------------------------------------------------------------------------------------- saving */
 
-/* Writes all parameters of the stores, which are sealed by it, to one safetensors file, with n pairs
- * of metadata: key, value, key, value, ... The file is written beside the old one, synced and
+/* Writes all parameters of the stores, which are sealed by it, to one safetensors file, with n
+ * pairs of metadata: key, value, key, value, ... The file is written beside the old one, synced and
  * renamed, so that at any moment there is the old one or the new one. False, with an error on the
  * first store, when a name occurs twice in the stores, a store has an error, a name, key or value
  * is not UTF-8, a key occurs twice, the file cannot be written, or out of memory. */

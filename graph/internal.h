@@ -83,8 +83,9 @@ void ur__argument(ur_at at, int k, char *out, size_t size);
 enum {
     UR__KEEP = 1,               /* the value is to remain after the run */
     UR__GROWS = 2,              /* depends on a parameter that is not frozen */
-    UR__SLICED = 8,             /* slices of its first axis, two or more, make up most of it */
     UR__WANTED = 4,             /* its gradient is asked for: rewrites leave it where it is */
+    UR__SLICED = 8,             /* slices of its first axis, two or more, make up most of it */
+    UR__LASTING = 16,           /* comes from parameters alone, the same in all of a run */
 };
 
 typedef struct ur__node {
@@ -299,7 +300,7 @@ typedef struct ur__param {
     ur_init init;
     bool frozen;
     bool dirty;                 /* the gradient block may hold something else than zeros here */
-    uint64_t *touched;          /* a bit a row of axis 0: dirty rows, while `sparse`; NULL never was */
+    uint64_t *touched;          /* a bit a row: dirty ones, while `sparse`; NULL never was */
     int32_t *rows;              /* the same as a sorted list */
     size_t n_rows;
     bool sparse;                /* only the rows listed are dirty */
@@ -349,7 +350,8 @@ void ur__random_normal(uint64_t key, uint64_t first, size_t n, ur_type type, voi
 uint64_t ur__mix(uint64_t h, uint64_t word);
 uint64_t ur__hash_text(const char *text);
 
-/* ---------------------------------------------------------------------------------- plan and run */
+/* ---------------------------------------------------------------------------------- plan and
+ * run */
 
 ur__plan *ur__plan_for(ur_graph *g);                    /* cached or new; NULL on error */
 void ur__plan_free(ur_graph *g, ur__plan *p);

@@ -127,7 +127,8 @@ void ur__bump_free(ur__bump *b)
 
 /* -------------------------------------------------------------------------------------- blocks */
 
-/* Large blocks are walked from end to end in every run: with pages of 2 MB that is a tenth faster. */
+/* Large blocks are walked from end to end in every run: with pages of 2 MB that is a tenth
+ * faster. */
 static void ask_for_large_pages(void *raw, size_t bytes)
 {
 #if defined(__linux__) && defined(MADV_HUGEPAGE)

@@ -67,15 +67,15 @@ typedef struct ur_compute {
     const int64_t *attr;
     int n_attr;
     uint64_t key;               /* random operations: of (seed, run number); mix in the ordinal */
-    size_t begin, end;          /* the pieces to compute, of an op that has `pieces`; else 0 and 1 */
+    size_t begin, end;          /* the pieces to compute, of ops with `pieces`; else 0 and 1 */
     void *self;
 } ur_compute;
-/* Makes the run fail with one line, to which the op's place and scope are added: an id out of range.
- * The function still fills `out`. */
+/* Makes the run fail with one line, to which the op's place and scope are added: an id out of
+ * range. The function still fills `out`. */
 UR_API void ur_compute_fail(const ur_compute *c, const char *format, ...);
 
-/* A gradient rule: y = op(in...), g the gradient of y. It gives a contribution of each operand's own
- * shape for the operands that want one, recorded with ordinary operations. */
+/* A gradient rule: y = op(in...), g the gradient of y. It gives a contribution of each operand's
+ * own shape for the operands that want one, recorded with ordinary operations. */
 typedef struct ur_rule {
     int n_in;
     const ur_node *in;
@@ -106,8 +106,8 @@ enum {
     UR_FLAT = 1,                /* no gradient by intent: constant almost everywhere, or random */
     UR_RANDOM = 2,              /* the compute function uses key */
     UR_INT_OUT = 4,             /* not differentiable since its result is int32 */
-    UR_ROWS = 8,                /* its pieces are rows: piece k reads row k alone of operands that have
-                                   as many rows, and may read all of others */
+    UR_ROWS = 8,                /* its pieces are rows: piece k reads row k alone of operands that
+                                   have as many, and may read all of others */
     UR_LOOKUP = 16              /* of its first operand, a table, it reads as much as it writes */
 };
 
@@ -120,13 +120,14 @@ struct ur_op {
     ur_map_kernel *f32, *f64;                   /* maps that are not of the table */
     int row;                                    /* 1 + row of the table of maps, or 0 */
     void (*rule)(ur_rule *r);                   /* NULL only with UR_FLAT or UR_INT_OUT */
-    /* The case-th sample of the gradient check, from 0; nil after the last. Maps: lo, hi instead. */
+    /* The case-th sample of the gradient check, from 0; nil after the last. Maps: lo, hi
+     * instead. */
     ur_node (*sample)(ur_draw *d, int which);
     double lo, hi;
     int flags;
-    int in_place;                               /* opaque ops: 1 + the operand that `out` may overlay,
-                                                   of equal shape and type and read by nothing else;
-                                                   0 none */
+    int in_place;                               /* opaque ops: 1 + the operand that `out` may lie
+                                                   over, of equal shape and type and read by
+                                                   nothing else; 0 none */
     /* Opaque ops that several threads may compute together: how many pieces a node has. What
      * `compute` writes for pieces [begin, end) it writes for no other, with the same bits however
      * they are cut, and of the operand of `in_place` it reads those pieces alone. NULL: all of it
@@ -144,9 +145,9 @@ UR_API ur_node ur_record(ur_at at, const ur_op *op, const ur_node in[], int n_in
     ur_record(UR_AT(#__VA_ARGS__), op, (ur_node[]){ __VA_ARGS__ },                                 \
               (int)(sizeof((ur_node[]){ __VA_ARGS__ }) / sizeof(ur_node)), NULL, 0)
 
-/* Defines `static const ur_op name`, a map of one operand x with result y: the formula in C for both
- * precisions (function names of <tgmath.h> or <math.h>), the range of samples, and the rule as an
- * expression in g, x, y. UR_MAP2_OP has operands a, b and two rules. */
+/* Defines `static const ur_op name`, a map of one operand x with result y: the formula in C for
+ * both precisions (function names of <tgmath.h> or <math.h>), the range of samples, and the rule
+ * as an expression in g, x, y. UR_MAP2_OP has operands a, b and two rules. */
 #define UR_MAP_OP(name_, formula, lo_, hi_, rule_)                                                 \
     UR__MAP_LOOP(name_##_f32, float, formula)                                                      \
     UR__MAP_LOOP(name_##_f64, double, formula)                                                     \

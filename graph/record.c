@@ -1,8 +1,8 @@
 /* Recording: from an operation and its operands to a node on the tape.
  *
- * It is the only thing that a training loop repeats for every node of every step. In the common case
- * it looks up what the shape rule said of such operands before, appends to arrays and folds a hash,
- * and does nothing else. */
+ * It is the only thing that a training loop repeats for every node of every step. In the common
+ * case it looks up what the shape rule said of such operands before, appends to arrays and folds a
+ * hash, and does nothing else. */
 #include "graph/internal.h"
 
 typedef struct recording {
@@ -161,7 +161,8 @@ static bool infer(recording *r, const uint32_t id[], int n_in, const int64_t att
     }
     bool moved = n_in > 0 && ur__at(g, id[0])->type == UR_I32;     /* a slice of ids holds ids */
     return ok && (s.type != UR_I32 || moved || r->op->flags & (UR_FLAT | UR_INT_OUT) ||
-                  ur__fail_at(g, r->at, r->op->name, "an op with int32 results must be UR_INT_OUT"));
+                  ur__fail_at(g, r->at, r->op->name,
+                              "an op with int32 results must be UR_INT_OUT"));
 }
 
 /* The entry of the table of inferred shapes for these operands; *hit when it holds them. */
@@ -216,8 +217,8 @@ static ur_node append_inferred(recording *r, const uint32_t id[], int n_in, cons
     return y;
 }
 
-/* The shortest way: an elementwise op whose operands are live nodes of this tape, of one shape and of
- * the graph's precision. UINT32_MAX for anything else. */
+/* The shortest way: an elementwise op whose operands are live nodes of this tape, of one shape and
+ * of the graph's precision. UINT32_MAX for anything else. */
 static uint32_t common_shape(const ur_graph *g, const ur_node in[], int n_in, uint32_t id[],
                              int *flags)
 {

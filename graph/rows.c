@@ -1,8 +1,9 @@
 /* Sparse gradients: which rows of an embedding's gradient may be non-zero.
  *
  * A table of V rows of which a step uses a few hundred is not zeroed, summed or walked as a whole:
- * its scattered gradient marks the rows that it adds to, and the list of them, in order, is what the
- * next step zeroes and what an optimiser may walk. Any other write to the gradient ends that. */
+ * its scattered gradient marks the rows that it adds to, and the list of them, in order, is what
+ * the next step zeroes and what an optimiser may walk. Any other write to the gradient ends
+ * that. */
 #include "graph/internal.h"
 
 bool ur__rows_prepare(ur_params *ps, ur__param *p)

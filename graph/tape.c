@@ -136,7 +136,8 @@ ur_node ur__append_shaped(ur_graph *g, ur_at at, const ur_op *op, const uint32_t
         ur__out_of_memory(&g->owner);
         return (ur_node){ g, 0, 0 };
     }
-    uint64_t h = ur__fold(t->hash, (uint64_t)(uintptr_t)op ^ (uint64_t)shape << 40 ^ (uint64_t)type);
+    uint64_t h = ur__fold(t->hash,
+                          (uint64_t)(uintptr_t)op ^ (uint64_t)shape << 40 ^ (uint64_t)type);
     for (size_t i = 0; i < n_in; i++) {
         t->operand[t->n_operands + i] = in[i];
         h = ur__fold(h, in[i]);

@@ -48,8 +48,8 @@ struct ur_cell {
     const int *sizes;               /* features a row of each state */
     ur_params *params;              /* the store that holds its parameters, and the cell itself */
     ur_cell_step *step;
-    /* A cell that is others on top of each other, from the bottom up, its states theirs one after the
-     * other, may name them: ur_unroll takes each over the whole sequence before the next. */
+    /* A cell that is others on top of each other, from the bottom up, its states theirs one after
+     * the other, may name them: ur_unroll takes each over the whole sequence before the next. */
     const ur_cell *const *parts;
     int n_parts;
 };

@@ -3,8 +3,9 @@
  *     MAPn(name, value, lo, hi, derivative of each operand ...)
  *
  * name     the op is ur_<name> in C and <name> in texts.
- * value    the formula on vectors a, b, c of the kernels (ops/kernels/maps.c gives v_exp, v_sel, ...).
- * lo, hi   the range from which the gradient check draws operands; kinks lie outside it or are
+ * value    the formula on vectors a, b, c of the kernels (ops/kernels/maps.c gives v_exp, v_sel,
+ * ...). lo, hi   the range from which the gradient check draws operands; kinks lie outside it or
+ * are
  *          kept apart by the check.
  * rules    what operand a (b, c) contributes to the gradient, from the incoming gradient g, the
  *          result y and the operands: a page of calculus to proof-read with a textbook. Sums over

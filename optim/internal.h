@@ -33,8 +33,9 @@ typedef struct ur__counters {
 } ur__counters;
 enum { UR__COUNTERS = sizeof(ur__counters) / sizeof(double) };
 
-/* What one thread at a time works on: up to UR__STRETCH elements of a parameter from `begin` on. They
- * are the same for any number of threads, and so is the order in which their squares are added. */
+/* What one thread at a time works on: up to UR__STRETCH elements of a parameter from `begin` on.
+ * They are the same for any number of threads, and so is the order in which their squares are
+ * added. */
 enum { UR__STRETCH = 8192 };
 typedef struct ur__stretch {
     size_t param, begin, n;
@@ -60,7 +61,8 @@ void ur__write_counters(ur_optim *opt, const ur__counters *c);
 /* The next run of neighbouring rows in an embedding's list, from *i on; false after the last. */
 bool ur__row_run(const ur__param *p, size_t *i, size_t *begin, size_t *count);
 
-/* Calls f for each stretch, from several threads where the graph that made the gradient had them. */
+/* Calls f for each stretch, from several threads where the graph that made the gradient had
+ * them. */
 void ur__each_stretch(ur_optim *opt, void (*f)(void *job, ur__stretch *s), void *job);
 
 /* sqrt(sum g^2) over parameters that are not frozen. */

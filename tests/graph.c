@@ -1,4 +1,5 @@
-/* The graph itself: recording, runs, reads, sections, reruns, states, gradients as requests, plans. */
+/* The graph itself: recording, runs, reads, sections, reruns, states, gradients as requests,
+ * plans. */
 #include <stdlib.h>
 #include "graph/internal.h"
 #include "test.h"
@@ -276,16 +277,16 @@ static double elman(ur_graph *g, ur_params *ps, int T, double *grad)
 /* Any subset of the rewrites gives the same numbers. */
 TEST(rewrites_change_nothing)
 {
-    static const char *const name[] = { "batch", "split", "swap", "mmerge", "kmerge", "nmerge",
+    static const char *const name[] = { "batch", "hoist", "split", "swap", "mmerge", "kmerge", "nmerge",
                                         "fuse", "recompute", "chunk", "band", "views", "accumulate",
                                         "pack" };
     ur_params *ps = ur_params_new(UR_F64, 3);
     ur_param(ps, "W", ur_xavier(), 12, 7);
     ur_param(ps, "b", ur_uniform_between(-1, 1), 7);
     double first[500], grad[500], loss = 0;
-    for (int off = 0; off < 8192; off += 97) {
+    for (int off = 0; off < 16384; off += 193) {
         ur_graph *g = ur_graph_new(UR_F64, UR_TRAIN);
-        for (int k = 0; k < 13; k++)
+        for (int k = 0; k < 14; k++)
             CHECK(ur_rewrite(g, name[k], !(off >> k & 1)));
         CHECK(!ur_rewrite(g, "nonsense", true));
         for (int T = 5; T < 20; T += 9) {
@@ -375,6 +376,7 @@ TEST(prints_and_draws)
 
 TEST_MAIN(T(runs_lazily_and_reads), T(refuses_a_value_that_changed), T(sections),
           T(gradients_are_nodes), T(gradient_through_an_earlier_section), T(detach_stops_gradients),
-          T(gradient_stamps), T(sparse_rows), T(states_chain_over_replays), T(stale_and_foreign_nodes),
+          T(gradient_stamps), T(sparse_rows), T(states_chain_over_replays),
+          T(stale_and_foreign_nodes),
           T(rewrites_change_nothing), T(plans_are_cached_and_bounded),
           T(watch_names_the_culprit), T(prints_and_draws))

@@ -163,4 +163,5 @@ TEST(rows_of_an_embedding)
     }
 }
 
-TEST_MAIN(T(rows_of_an_embedding), T(groups_and_frozen_parameters), T(the_stores_are_all_there_is_to_resume))
+TEST_MAIN(T(rows_of_an_embedding), T(groups_and_frozen_parameters),
+          T(the_stores_are_all_there_is_to_resume))

@@ -1,5 +1,5 @@
-/* Addends: x U + h W, written as two products and an addition, is one sum of products, which K-merge
- * makes one contraction, as it does with [h, x] W. */
+/* Addends: x U + h W, written as two products and an addition, is one sum of products, which
+ * K-merge makes one contraction, as it does with [h, x] W. */
 #include "graph/plan/rewrite.h"
 
 enum { MOST = 8 };
@@ -35,5 +35,6 @@ ur_node ur__join_addends(ur__expansion *e, const ur_node in[2])
         }
         flags |= x->flags & UR__GROWS;
     }
-    return ur__append_shaped(g, NULL, &ur__op_sum, term, n, NULL, 0, shape, (int)g->precision, flags);
+    return ur__append_shaped(g, NULL, &ur__op_sum, term, n, NULL, 0, shape, (int)g->precision,
+                             flags);
 }

@@ -206,7 +206,8 @@ static int find_band(const ur__work *w, const ur__step *step, size_t n, band *b)
         if (step[i].what == UR__PACK && b->n)
             continue;
         size_t rows = b->rows;
-        if (look_at(w->g, m, &step[i], &rows) && rows >= (size_t)ur__limit.band_rows && fits(b, m) &&
+        if (look_at(w->g, m, &step[i], &rows) && rows >= (size_t)ur__limit.band_rows &&
+            fits(b, m) &&
             (b->row_bytes + row_bytes(m)) * (size_t)ur__limit.block_rows <= CACHE) {
             b->rows = rows;
             b->row_bytes += row_bytes(m);

@@ -1,74 +1,35 @@
-/* Batching: nodes of many small graphs recorded one by one, sentences or trees, are computed together.
+/* Batching: nodes of many small graphs recorded one by one, sentences or trees, are computed
+ * together.
  *
  * Nodes of one depth that were recorded at the same place, with the same op, sizes and parameters,
  * form a group:
  *
  *     y_k = f(u_k, W)    for k = 1..n         becomes        Y = f([u_1; ..; u_n], W)
  *
- * where the rows [u_1; ..; u_n] are another group's result if they are all of it in that order, and
- * are gathered from a pool of results otherwise. A pool is made of the results of one width that
- * somebody gathers, in the order of depth; each longer pool is the shorter one and what is new, laid
- * out in place, so it costs no copies, and neither does its adjoint.
+ * where the rows [u_1; ..; u_n] come from what was computed before (batch_rows.c).
  *
  * Products and gathered rows start a group, as long as a member has few rows; other ops follow when
- * one of their operands is grouped. The idea is that of M. Looks et al., "Deep Learning with Dynamic
- * Computation Graphs" (ICLR 2017), and G. Neubig, Y. Goldberg and C. Dyer, "On-the-fly Operation
- * Batching in Dynamic Computation Graphs" (NIPS 2017). */
-#include "graph/plan/rewrite.h"
+ * one of their operands is grouped. The idea is that of M. Looks et al., "Deep Learning with
+ * Dynamic Computation Graphs" (ICLR 2017), and G. Neubig, Y. Goldberg and C. Dyer, "On-the-fly
+ * Operation Batching in Dynamic Computation Graphs" (NIPS 2017). */
+#include "graph/plan/batch.h"
 
 enum { FEW = 8 };                       /* rows of a member */
 
-typedef struct group {
-    uint32_t first, n, begin;           /* a member; how many; their place in the list */
-    uint32_t depth;
-    uint32_t node;                      /* 1 + the planned node that computes them all */
-} group;
-
-/* Results of one shape's rows laid end to end. */
-typedef struct pool {
-    uint32_t shape, node;               /* of a member; the planned node, 0 none yet */
-    uint32_t rows;
-} pool;
-
-typedef struct batching {
-    ur__expansion *e;
-    const ur__tape *t;
-    uint32_t n;                         /* recorded nodes that take part: those before a request */
-    uint32_t *depth;
-    uint8_t *apart;                     /* a node whose gradient is asked for, or comes from one: its
-                                           rows among others would make those depend on it */
-    uint32_t *group_of;                 /* 1 + group, or 0 */
-    uint32_t *index;                    /* among the members of its group */
-    uint32_t *member;                   /* of all groups, in order of the tape */
-    group *groups;
-    size_t n_groups, cap;
-    uint32_t *table;                    /* 1 + group by hash */
-    size_t table_cap;
-    pool *pools;
-    size_t n_pools, pool_cap;
-    uint32_t *pooled;                   /* 1 + first row in its pool, by planned node */
-    size_t pooled_cap;
-    bool worth;                         /* some group starts batching */
-} batching;
-
 /* ------------------------------------------------------------------------------------- grouping */
-
-static const ur_shape *shape_of(const batching *b, uint32_t id)
-{
-    return &b->e->g->shape[b->t->node[id].shape].s;
-}
 
 static bool is_parameter(const ur_op *op)
 {
     return op == &ur__op_param || op == &ur__op_import;
 }
 
-/* Whether operand i of a node belongs to the member, row for row, rather than to the whole group. */
-static bool varies(const batching *b, uint32_t id, uint32_t i)
+/* Whether operand i of a node belongs to the member, row for row, rather than to the whole group.
+ * */
+static bool varies(const ur__batching *b, uint32_t id, uint32_t i)
 {
     const ur__node *x = &b->t->node[id];
     uint32_t u = b->t->operand[x->in + i];
-    const ur_shape *y = shape_of(b, id), *s = shape_of(b, u);
+    const ur_shape *y = ur__recorded_shape(b, id), *s = ur__recorded_shape(b, u);
     if (x->op->kind == UR_CONTRACTION || x->op == &ur__op_gather)
         return i == (x->op == &ur__op_gather);
     if (x->op->kind == UR_MAP && (s->rank != y->rank || s->dim[0] != y->dim[0]))
@@ -76,23 +37,23 @@ static bool varies(const batching *b, uint32_t id, uint32_t i)
     return !(is_parameter(b->t->node[u].op) && s->dim[0] == 1);
 }
 
-static bool sliced(const batching *b, uint32_t u)
+static bool sliced(const ur__batching *b, uint32_t u)
 {
     const ur__node *x = &b->t->node[u];
     return x->op->kind == UR_SLICE && b->e->marks[b->t->operand[x->in]] & UR__SLICED;
 }
 
 /* Whether a node can be computed for many members at once. */
-static bool batchable(const batching *b, uint32_t id)
+static bool batchable(const ur__batching *b, uint32_t id)
 {
     const ur__node *x = &b->t->node[id];
-    const ur_shape *s = shape_of(b, id);
+    const ur_shape *s = ur__recorded_shape(b, id);
     const int64_t *a = b->t->attr + x->attr;
     const uint32_t *in = b->t->operand + x->in;
     if (s->rank < 1 || s->dim[0] < 1 || s->dim[0] > FEW || x->type == UR_I32)
         return false;
     if (x->op == &ur__op_gather)
-        return shape_of(b, in[1])->rank == 1 && is_parameter(b->t->node[in[0]].op);
+        return ur__recorded_shape(b, in[1])->rank == 1 && is_parameter(b->t->node[in[0]].op);
     switch (x->op->kind) {
     case UR_MAP:
         for (uint32_t i = 0; i < x->n_in; i++)
@@ -100,7 +61,8 @@ static bool batchable(const batching *b, uint32_t id)
                 return true;
         return false;
     case UR_CONTRACTION:
-        return !a[0] && s->rank == 2 && shape_of(b, in[1])->rank == 2 && !sliced(b, in[0]);
+        return !a[0] && s->rank == 2 && ur__recorded_shape(b, in[1])->rank == 2 &&
+               !sliced(b, in[0]);
     case UR_CONCAT:
         for (uint32_t i = 0; i < x->n_in; i++)
             if (!varies(b, id, i))
@@ -113,7 +75,7 @@ static bool batchable(const batching *b, uint32_t id)
     }
 }
 
-static uint64_t hash_of(const batching *b, uint32_t id)
+static uint64_t hash_of(const ur__batching *b, uint32_t id)
 {
     const ur__node *x = &b->t->node[id];
     uint64_t h = ur__fold((uint64_t)(uintptr_t)x->op, (uint64_t)(uintptr_t)b->t->origin[id].at);
@@ -127,7 +89,7 @@ static uint64_t hash_of(const batching *b, uint32_t id)
     return h;
 }
 
-static bool same(const batching *b, uint32_t id, uint32_t other)
+static bool same(const ur__batching *b, uint32_t id, uint32_t other)
 {
     const ur__node *x = &b->t->node[id], *y = &b->t->node[other];
     if (x->op != y->op || b->t->origin[id].at != b->t->origin[other].at ||
@@ -147,11 +109,11 @@ static bool same(const batching *b, uint32_t id, uint32_t other)
     return true;
 }
 
-static bool join(batching *b, uint32_t id)
+static bool join(ur__batching *b, uint32_t id)
 {
     size_t at = hash_of(b, id) & (b->table_cap - 1);
     for (; b->table[at]; at = (at + 1) & (b->table_cap - 1)) {
-        group *x = &b->groups[b->table[at] - 1];
+        ur__group *x = &b->groups[b->table[at] - 1];
         if (!same(b, id, x->first))
             continue;
         b->group_of[id] = b->table[at];
@@ -162,12 +124,12 @@ static bool join(batching *b, uint32_t id)
     }
     if (!ur__reserve(&b->groups, &b->cap, b->n_groups + 1, sizeof *b->groups))
         return ur__out_of_memory(&b->e->g->owner);
-    b->groups[b->n_groups++] = (group){ .first = id, .n = 1, .depth = b->depth[id] };
+    b->groups[b->n_groups++] = (ur__group){ .first = id, .n = 1, .depth = b->depth[id] };
     b->group_of[id] = b->table[at] = (uint32_t)b->n_groups;
     return true;
 }
 
-static bool form_groups(batching *b)
+static bool form_groups(ur__batching *b)
 {
     for (uint32_t id = 0; id < b->n; id++) {
         const ur__node *x = &b->t->node[id];
@@ -188,137 +150,9 @@ static bool form_groups(batching *b)
 
 /* --------------------------------------------------------------------------------------- making */
 
-/* The planned node of a recorded one; a member of a group is cut out of it. */
-static ur_node planned(batching *b, uint32_t id)
-{
-    ur__expansion *e = b->e;
-    if (e->map[id] == UINT32_MAX) {
-        const group *x = &b->groups[b->group_of[id] - 1];
-        int64_t rows = shape_of(b, id)->dim[0];
-        ur_node all = ur__node_of(e->g, x->node - 1);
-        ur_node y = ur_record(NULL, &ur__op_slice, &all, 1,
-                              (int64_t[]){ 0, b->index[id] * rows, rows }, 3);
-        if (!ur__live(y))
-            return UR_NIL;
-        e->g->into->node[y.id].flags |= b->t->node[id].flags & UR__KEEP;
-        e->map[id] = y.id;
-    }
-    return ur__node_of(e->g, e->map[id]);
-}
-
-/* Whether id is computed with its group. */
-static group *grouped(const batching *b, uint32_t id)
-{
-    group *x = id < b->n && b->group_of[id] ? &b->groups[b->group_of[id] - 1] : NULL;
-    return x && x->node ? x : NULL;
-}
-
-/* The planned node that holds the rows of u, and the first of them. */
-static uint32_t source(batching *b, uint32_t u, uint32_t *row)
-{
-    const group *x = grouped(b, u);
-    *row = x ? b->index[u] * (uint32_t)shape_of(b, u)->dim[0] : 0;
-    return x ? x->node - 1 : planned(b, u).id;
-}
-
-static pool *pool_for(batching *b, uint32_t shape)
-{
-    for (size_t i = 0; i < b->n_pools; i++)
-        if (b->pools[i].shape == shape)
-            return &b->pools[i];
-    if (!ur__reserve(&b->pools, &b->pool_cap, b->n_pools + 1, sizeof *b->pools)) {
-        ur__out_of_memory(&b->e->g->owner);
-        return NULL;
-    }
-    b->pools[b->n_pools] = (pool){ .shape = shape };
-    return &b->pools[b->n_pools++];
-}
-
-/* Lays what is not in the pool yet behind it. */
-static bool extend(batching *b, pool *p, const uint32_t *u, uint32_t n)
-{
-    ur_graph *g = b->e->g;
-    size_t count = p->rows > 0, before = b->pooled_cap;
-    ur_node *part = ur__bump_alloc(&g->scratch, (n + 1) * sizeof *part);
-    if (!part)
-        return ur__out_of_memory(&g->owner);
-    if (count)
-        part[0] = ur__node_of(g, p->node);
-    for (uint32_t k = 0, row; k < n; k++) {
-        uint32_t node = source(b, u[k], &row);
-        if (g->owner.failed)
-            return false;
-        if (node >= b->pooled_cap) {
-            if (!ur__reserve(&b->pooled, &b->pooled_cap, node + 1, sizeof *b->pooled))
-                return ur__out_of_memory(&g->owner);
-            memset(b->pooled + before, 0, (b->pooled_cap - before) * sizeof *b->pooled);
-            before = b->pooled_cap;
-        }
-        if (b->pooled[node])
-            continue;
-        b->pooled[node] = p->rows + 1;
-        part[count++] = ur__node_of(g, node);
-        p->rows += (uint32_t)ur_dim(part[count - 1], 0);
-    }
-    if (count > 1 || p->rows == 0)
-        p->node = ur_record(NULL, &ur__op_concat, part, (int)count, (int64_t[]){ 0, 0 }, 2).id;
-    else
-        p->node = part[0].id;
-    return !g->owner.failed;
-}
-
-/* Rows of the pool in the order of u. */
-static ur_node gather_rows(batching *b, const uint32_t *u, uint32_t n)
-{
-    ur_graph *g = b->e->g;
-    uint32_t rows = (uint32_t)shape_of(b, u[0])->dim[0];
-    pool *p = pool_for(b, b->t->node[u[0]].shape);
-    if (!p || !extend(b, p, u, n))
-        return UR_NIL;
-    ur_shape s = { .rank = 1, .dim = { (int)(n * rows) } };
-    void *data;
-    ur_node ids = ur__leaf(g, NULL, &s, UR_I32, &data);
-    if (!ur__live(ids))
-        return UR_NIL;
-    int32_t *id = data;
-    for (uint32_t k = 0, row; k < n; k++) {
-        uint32_t node = source(b, u[k], &row);
-        for (uint32_t i = 0; i < rows; i++)
-            *id++ = (int32_t)(b->pooled[node] - 1 + row + i);
-    }
-    return ur_record(NULL, &ur__op_gather, (ur_node[]){ ur__node_of(g, p->node), ids }, 2, NULL, 0);
-}
-
-/* [u_1; ..; u_n], of one shape each. */
-static ur_node rows_of(batching *b, const uint32_t *u, uint32_t n)
-{
-    ur_graph *g = b->e->g;
-    const group *x = grouped(b, u[0]);
-    bool any = false, run = true;
-    for (uint32_t k = 0; k < n; k++) {
-        any |= grouped(b, u[k]) != NULL;
-        run = run && x && grouped(b, u[k]) == x && b->index[u[k]] == b->index[u[0]] + k;
-    }
-    if (run) {
-        ur_node all = ur__node_of(g, x->node - 1);
-        int64_t rows = shape_of(b, u[0])->dim[0];
-        return n == x->n ? all
-                         : ur_record(NULL, &ur__op_slice, &all, 1,
-                                     (int64_t[]){ 0, b->index[u[0]] * rows, n * rows }, 3);
-    }
-    if (any)
-        return gather_rows(b, u, n);
-    ur_node *part = ur__bump_alloc(&g->scratch, n * sizeof *part);
-    if (!part)
-        return ur__out_of_memory(&g->owner), UR_NIL;
-    for (uint32_t k = 0; k < n; k++)
-        part[k] = planned(b, u[k]);
-    return ur_record(NULL, &ur__op_concat, part, (int)n, (int64_t[]){ 0, 0 }, 2);
-}
-
-/* Whether a group is worth computing together: products and gathers are, others if an operand of all
- * members is. */
-static bool accept(const batching *b, const group *x)
+/* Whether a group is worth computing together: products and gathers are, others if an operand of
+ * all members is. */
+static bool accept(const ur__batching *b, const ur__group *x)
 {
     const ur__node *f = &b->t->node[x->first];
     if (x->n < 2)
@@ -328,14 +162,14 @@ static bool accept(const batching *b, const group *x)
     for (uint32_t i = 0; i < f->n_in; i++) {
         bool all = varies(b, x->first, i);
         for (uint32_t k = 0; all && k < x->n; k++)
-            all = grouped(b, b->t->operand[b->t->node[b->member[x->begin + k]].in + i]) != NULL;
+            all = ur__grouped(b, b->t->operand[b->t->node[b->member[x->begin + k]].in + i]) != NULL;
         if (all)
             return true;
     }
     return false;
 }
 
-static bool make_group(batching *b, group *x)
+static bool make_group(ur__batching *b, ur__group *x)
 {
     enum { OPERANDS = 8 };
     ur__expansion *e = b->e;
@@ -350,7 +184,7 @@ static bool make_group(batching *b, group *x)
     for (uint32_t i = 0; i < f.n_in; i++) {
         for (uint32_t k = 0; k < x->n; k++)
             u[k] = b->t->operand[b->t->node[b->member[x->begin + k]].in + i];
-        in[i] = varies(b, x->first, i) ? rows_of(b, u, x->n) : planned(b, u[0]);
+        in[i] = varies(b, x->first, i) ? ur__rows_of(b, u, x->n) : ur__planned(b, u[0]);
         if (!ur__live(in[i]))
             return false;
     }
@@ -368,7 +202,7 @@ static bool make_group(batching *b, group *x)
 }
 
 /* Rows of members laid end to end by the program itself. */
-static bool make_concat(batching *b, uint32_t id)
+static bool make_concat(ur__batching *b, uint32_t id)
 {
     ur__expansion *e = b->e;
     const ur__node x = b->t->node[id];
@@ -377,13 +211,13 @@ static bool make_concat(batching *b, uint32_t id)
     bool any = false, alike = x.op->kind == UR_CONCAT && a[0] == 0 && x.type != UR_I32;
     for (uint32_t i = 0; alike && i < x.n_in; i++) {
         alike = b->t->node[in[i]].shape == b->t->node[in[0]].shape;
-        any |= grouped(b, in[i]) != NULL;
+        any |= ur__grouped(b, in[i]) != NULL;
     }
-    if (!alike || !any || shape_of(b, in[0])->rank < 1)
+    if (!alike || !any || ur__recorded_shape(b, in[0])->rank < 1)
         return false;
-    ur_node y = rows_of(b, in, x.n_in);
+    ur_node y = ur__rows_of(b, in, x.n_in);
     if (ur__live(y))
-        y = ur__reshape_to(NULL, y, shape_of(b, id));
+        y = ur__reshape_to(NULL, y, ur__recorded_shape(b, id));
     if (!ur__live(y))
         return false;
     e->g->into->node[y.id].flags |= (x.flags & UR__KEEP) | (e->marks[id] & UR__WANTED);
@@ -392,13 +226,13 @@ static bool make_concat(batching *b, uint32_t id)
 }
 
 /* A node by itself, its operands cut out of their groups. */
-static bool make_single(batching *b, uint32_t id)
+static bool make_single(ur__batching *b, uint32_t id)
 {
     const ur__node *x = &b->t->node[id];
     if (make_concat(b, id))
         return true;
     for (uint32_t i = 0; i < x->n_in; i++)
-        if (!ur__live(planned(b, b->t->operand[x->in + i])))
+        if (!ur__live(ur__planned(b, b->t->operand[x->in + i])))
             return false;
     return !b->e->g->owner.failed && ur__take_node(b->e, id);
 }
@@ -406,7 +240,7 @@ static bool make_single(batching *b, uint32_t id)
 /* ---------------------------------------------------------------------------------------- order */
 
 /* Members of each group in the order of the tape; nodes in order of depth. Both counting sorts. */
-static uint32_t *sort(batching *b)
+static uint32_t *sort(ur__batching *b)
 {
     ur__bump *s = &b->e->g->scratch;
     uint32_t deepest = 0, at = 0;
@@ -431,7 +265,7 @@ static uint32_t *sort(batching *b)
     return order;
 }
 
-static bool make_all(batching *b)
+static bool make_all(ur__batching *b)
 {
     ur__expansion *e = b->e;
     const uint32_t *order = sort(b);
@@ -441,7 +275,7 @@ static bool make_all(batching *b)
         e->map[id] = UINT32_MAX;
     for (uint32_t i = 0; i < b->n; i++) {
         uint32_t id = order[i];
-        group *x = b->group_of[id] ? &b->groups[b->group_of[id] - 1] : NULL;
+        ur__group *x = b->group_of[id] ? &b->groups[b->group_of[id] - 1] : NULL;
         ur__origin origin = b->t->origin[id];
         e->g->rule_of = &origin;
         bool ok = true;
@@ -456,9 +290,9 @@ static bool make_all(batching *b)
     return true;
 }
 
-/* What is wanted of the groups apart from their members: kept values, what later nodes read, and what
- * nobody reads, which is a goal. */
-static bool cut_out(batching *b)
+/* What is wanted of the groups apart from their members: kept values, what later nodes read, and
+ * what nobody reads, which is a goal. */
+static bool cut_out(ur__batching *b)
 {
     uint8_t *used = ur__bump_alloc(&b->e->g->scratch, b->t->n + 1);
     if (!used)
@@ -467,13 +301,13 @@ static bool cut_out(batching *b)
         for (uint32_t i = 0; i < b->t->node[id].n_in; i++)
             used[b->t->operand[b->t->node[id].in + i]] |= id < b->n ? 1 : 2;
     for (uint32_t id = 0; id < b->n; id++)
-        if (b->e->map[id] == UINT32_MAX && grouped(b, id) &&
-            (used[id] != 1 || b->t->node[id].flags & UR__KEEP) && !ur__live(planned(b, id)))
+        if (b->e->map[id] == UINT32_MAX && ur__grouped(b, id) &&
+            (used[id] != 1 || b->t->node[id].flags & UR__KEEP) && !ur__live(ur__planned(b, id)))
             return false;
     return true;
 }
 
-static bool batch(batching *b)
+static bool batch(ur__batching *b)
 {
     ur__bump *s = &b->e->g->scratch;
     size_t n = b->n + 1;
@@ -491,7 +325,7 @@ static bool batch(batching *b)
 
 bool ur__batch_nodes(ur__expansion *e, uint32_t *taken)
 {
-    batching b = { .e = e, .t = e->from };
+    ur__batching b = { .e = e, .t = e->from };
     *taken = 0;
     if (!ur__on(e->g, UR__BIT_batch) || e->g->done)
         return true;

@@ -1,7 +1,8 @@
 /* The cache of plans: confirmed by comparing structure, bounded in bytes, least recently used out.
  *
- * The key is all that a plan depends on: the tape's three arrays, where the outstanding part begins,
- * which values are known from earlier runs and where they lie, and the rewrites that are off. */
+ * The key is all that a plan depends on: the tape's three arrays, where the outstanding part
+ * begins, which values are known from earlier runs and where they lie, and the rewrites that are
+ * off. */
 #include "graph/plan/plan.h"
 
 static uint64_t kept_hash(const ur_graph *g)
@@ -79,8 +80,8 @@ void ur__plan_free(ur_graph *g, ur__plan *p)
     ur__realloc(p, sizeof *p, 0);
 }
 
-/* Drops plans from the least recently used on; plans of the present tape stay. Tapes that never come
- * again, trees say, get a small part of the room. */
+/* Drops plans from the least recently used on; plans of the present tape stay. Tapes that never
+ * come again, trees say, get a small part of the room. */
 void ur__cache_trim(ur_graph *g)
 {
     enum { PART = 16 };

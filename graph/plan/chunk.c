@@ -3,8 +3,8 @@
  *     dW = sum_t h_(t-1)^T dz_t,
  *
  * which K-merge makes one contraction. Run at the end it would read every h and dz from memory once
- * more. Cut into chunks of some hundreds of rows, each run as soon as its last dz is known, it reads
- * them from the cache. The chunks add to one destination in a fixed order. */
+ * more. Cut into chunks of some hundreds of rows, each run as soon as its last dz is known, it
+ * reads them from the cache. The chunks add to one destination in a fixed order. */
 #include "graph/plan/plan.h"
 
 static uint32_t term(const ur__work *w, uint32_t id, uint32_t i)

@@ -2,8 +2,9 @@
  *
  *     C[.., M, N] = op(A)[.., M, K] op(B)[.., K, N],   op: itself or the transpose of its last two
  *
- * A right operand without batch and an untransposed left one make a single tall product: all leading
- * axes of A are rows. A parameter on the right is packed once and kept until its values change. */
+ * A right operand without batch and an untransposed left one make a single tall product: all
+ * leading axes of A are rows. A parameter on the right is packed once and kept until its values
+ * change. */
 #include "graph/plan/plan.h"
 
 typedef struct matrix {

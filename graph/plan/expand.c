@@ -21,6 +21,8 @@ static bool copy_node(ur__expansion *e, uint32_t id)
     for (uint32_t i = 0; i < x->n_attr; i++)
         t->attr[t->n_attrs++] = e->from->attr[x->attr + i];
     y->flags |= e->marks[id] & (UR__WANTED | UR__SLICED);
+    if (x->op == &ur__op_param || x->op == &ur__op_import)
+        y->flags |= UR__LASTING;
     t->origin[t->n] = e->from->origin[id];
     e->map[id] = (uint32_t)t->n++;
     return true;
@@ -88,6 +90,8 @@ static bool take_sum(ur__expansion *e, uint32_t id)
 bool ur__take_node(ur__expansion *e, uint32_t id)
 {
     const ur__node *x = &e->from->node[id];
+    if (ur__hoist(e, id))
+        return true;
     if (x->op == &ur__op_matmul && take_product(e, id))
         return true;
     if (x->op->row == 1 + UR__MAP_add && take_sum(e, id))

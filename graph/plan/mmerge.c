@@ -3,8 +3,8 @@
  *     x_t W = (X W)_t,
  *
  * which reads the weight once instead of T times, and so do its adjoints: dW = X^T dP is one
- * product, dX = dP W^T another. Worth it while a step has too few rows to keep the machine busy with
- * each number of W that it loads. What is added to x_t W is added where it lies (views.c). */
+ * product, dX = dP W^T another. Worth it while a step has too few rows to keep the machine busy
+ * with each number of W that it loads. What is added to x_t W is added where it lies (views.c). */
 #include "graph/plan/rewrite.h"
 
 ur_node ur__merge_rows(ur__expansion *e, const ur__product *p)

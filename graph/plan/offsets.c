@@ -167,8 +167,8 @@ typedef struct pieces {
 
 enum { FEW = 12 };
 
-/* An elementwise result can lie where an operand lies that nobody reads after it: a program's blocks
- * are read before they are written. So the gates of a cell become their own gradients. */
+/* An elementwise result can lie where an operand lies that nobody reads after it: a program's
+ * blocks are read before they are written. So the gates of a cell become their own gradients. */
 static bool take_over(ur__work *w, pieces *f, uint32_t r, uint32_t pos)
 {
     if (!ur__elementwise(w, r))

@@ -69,10 +69,10 @@ static bool prepare(ur__work *w)
     w->gang = ur__bump_alloc(s, n * sizeof *w->gang);
     w->numbered = ur__bump_alloc(s, n * sizeof *w->numbered);
     w->number = ur__bump_alloc(s, n * sizeof *w->number);
-    return w->role && w->goal && w->strict && w->stored && w->again && w->begun && w->mode && w->uses &&
-           w->user && w->root && w->offset && w->stride && w->level && w->unit && w->pos && w->order && w->next &&
-           w->loc && w->first && w->last && w->reader && w->gang &&
-           w->numbered && w->number;
+    return w->role && w->goal && w->strict && w->stored && w->again && w->begun && w->mode &&
+           w->uses && w->user && w->root && w->offset && w->stride && w->level && w->unit &&
+           w->pos && w->order && w->next && w->loc && w->first && w->last && w->reader &&
+           w->gang && w->numbered && w->number;
 }
 
 /* What texts say of the steps after the expanded tape is gone. */
@@ -122,7 +122,8 @@ static bool build(ur_graph *g, ur__plan *p)
     if (!prepare(&w))
         return ur__out_of_memory(&g->owner);
     bool ok = ur__pass_live(&w) && ur__pass_kmerge(&w) && ur__pass_views(&w) &&
-              ur__pass_fuse(&w) && ur__pass_chunk(&w) && ur__pass_schedule(&w) && ur__pass_nmerge(&w) &&
+              ur__pass_fuse(&w) && ur__pass_chunk(&w) && ur__pass_schedule(&w) &&
+              ur__pass_nmerge(&w) &&
               ur__pass_offsets(&w) && ur__pass_emit(&w) && ur__pass_bands(&w) &&
               keep_labels(&w);
     p->consts = g->consts;              /* the leaves that rules made belong to the plan now */

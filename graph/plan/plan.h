@@ -1,7 +1,7 @@
 /* plan.h: a plan is a list of kernel calls over one arena; and what the passes that make it share.
  *
  * The passes, in order (each in the file of its name):
- *     expand              the tape, rewritten (batch, split, swap, mmerge), with its adjoints
+ *     expand              the tape, rewritten (batch, hoist, split, swap, mmerge), with its adjoints
  *     live                goals, what they need, what is known already; the role of every node
  *     kmerge              sums of products become one contraction over all of them
  *     views               slices and stacks that need no copy
@@ -19,15 +19,18 @@
 #include "graph/internal.h"
 
 /* Rewrites that can be switched off; a bit each in g->off. */
-#define UR__REWRITES(X) X(batch) X(split) X(swap) X(mmerge) X(kmerge) X(nmerge) X(fuse) X(recompute) X(chunk) X(band) X(views) X(accumulate) X(pack)
+#define UR__REWRITES(X)                                                                            \
+    X(batch) X(hoist) X(split) X(swap) X(mmerge) X(kmerge) X(nmerge) X(fuse) X(recompute)          \
+    X(chunk) X(band) X(views) X(accumulate) X(pack)
 enum {
 #define X(name) UR__BIT_##name,
     UR__REWRITES(X)
 #undef X
     UR__N_REWRITES
 };
-/* From where on rewrites are worth it; measured. Tests make all small so that little tapes meet every
- * rewrite. Set before the first run of a process, or between runs of graphs that have no plans. */
+/* From where on rewrites are worth it; measured. Tests make all small so that little tapes meet
+ * every rewrite. Set before the first run of a process, or between runs of graphs that have no
+ * plans. */
 typedef struct ur__limits {
     int thin;                           /* split: K of a part that is worth a term of its own */
     int times;                          /* swap: tokens for each row of the table */
@@ -49,8 +52,9 @@ enum { UR__OVER, UR__ADD, UR__BY_STAMP };
 /* How a plan writes the gradient of a parameter: all of it, or rows of a table. */
 enum { UR__WHOLE = 1, UR__BY_ROWS };
 
-/* One tiled program of elementwise instructions over a common index space. The steps of a recurrence
- * share one program and differ in locations only: a long plan stays small in the caches. */
+/* One tiled program of elementwise instructions over a common index space. The steps of a
+ * recurrence share one program and differ in locations only: a long plan stays small in the
+ * caches. */
 typedef struct ur__access {
     ptrdiff_t stride[UR_MAX_RANK];      /* elements, per collapsed dimension */
     int64_t tile;                       /* into which it is brought, or -1 to read in place */

@@ -59,12 +59,16 @@ ur_node ur__once(ur__expansion *e, const ur_op *op, const ur_node in[], int n_in
 /* Plans nodes of many small graphs together; *taken: how many recorded nodes are planned then. */
 bool ur__batch_nodes(ur__expansion *e, uint32_t *taken);
 
-/* The value of a product in a better form, or nil: it stays as it is (or an error is set). The first
- * asks the others. */
+/* The value of a product in a better form, or nil: it stays as it is (or an error is set). The
+ * first asks the others. */
 ur_node ur__rewrite_product(ur__expansion *e, const ur__product *p);
 ur_node ur__split_concat(ur__expansion *e, const ur__product *p);
 ur_node ur__swap_gather(ur__expansion *e, const ur__product *p);
 ur_node ur__merge_rows(ur__expansion *e, const ur__product *p);
+
+/* Records at once what a node that comes from parameters alone was recorded as before; false: it is
+ * not such a node (or an error is set). */
+bool ur__hoist(ur__expansion *e, uint32_t id);
 
 /* The sum of two terms that nobody else reads, as one with all their products; or nil. */
 ur_node ur__join_addends(ur__expansion *e, const ur_node in[2]);
@@ -83,6 +87,7 @@ static inline ur_node ur__operand_of(ur_graph *g, ur_node x, uint32_t k)
 
 /* Ops that rewrites look for and make. */
 ur_node ur__reshape_to(ur_at at, ur_node x, const ur_shape *s);
-extern const ur_op ur__op_concat, ur__op_matmul, ur__op_gather, ur__op_one_hot, ur__op_slice, ur__op_index;
+extern const ur_op ur__op_concat, ur__op_matmul, ur__op_gather, ur__op_one_hot, ur__op_slice,
+    ur__op_index;
 
 #endif

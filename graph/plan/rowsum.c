@@ -2,7 +2,8 @@
  *
  *     db = sum_t 1^T dz_t,
  *
- * which, written like that, K-merge makes one contraction as it does with the weights' gradients. */
+ * which, written like that, K-merge makes one contraction as it does with the weights'
+ * gradients. */
 #include "graph/plan/rewrite.h"
 
 /* A row of n ones. */

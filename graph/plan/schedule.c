@@ -1,7 +1,7 @@
 /* The order of execution: by level, within a level by the tape. A counting sort, so linear.
  *
- * A unit is a cluster of elementwise nodes or a single node of another kind; it runs at the position
- * of its members' common level. Aliases and absorbed terms are no units. */
+ * A unit is a cluster of elementwise nodes or a single node of another kind; it runs at the
+ * position of its members' common level. Aliases and absorbed terms are no units. */
 #include "graph/plan/plan.h"
 
 static bool is_unit(const ur__work *w, uint32_t id)

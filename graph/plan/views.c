@@ -157,8 +157,8 @@ static bool place_rows(ur__work *w, uint32_t id)
     return true;
 }
 
-/* Of each value, what slices that nobody else reads have taken of it so far, in elements from `begin`
- * to `end`; `shared` when others read it too, or slices overlap. */
+/* Of each value, what slices that nobody else reads have taken of it so far, in elements from
+ * `begin` to `end`; `shared` when others read it too, or slices overlap. */
 typedef struct slices {
     int64_t begin, end;
     bool any, shared;

@@ -1,6 +1,6 @@
-/* Fetching ahead. A long recurrence leaves more behind than the caches hold, in pieces too short for
- * the machine to foresee where the next one begins. While a product computes, the operands of the
- * elementwise program that follows are asked for. */
+/* Fetching ahead. A long recurrence leaves more behind than the caches hold, in pieces too short
+ * for the machine to foresee where the next one begins. While a product computes, the operands of
+ * the elementwise program that follows are asked for. */
 #include "graph/run/run.h"
 
 enum { CACHED = 4 << 20, LONGEST = 16 << 10, NEAR = 8, LINE = 64 };

@@ -5,7 +5,7 @@
 #include "graph/plan/plan.h"
 #include "graph/run/pool.h"
 
-enum { UR__TILE = 512 };                /* elements of a tile: in the first cache with a dozen more */
+enum { UR__TILE = 512 };                /* elements of a tile: the first cache holds a dozen */
 
 /* One execution: bases of all regions, kernels, stamps of the stores. Each part of a step has a
  * copy with scratch and failures of its own. */

@@ -1,6 +1,7 @@
 /* The hunt for the first NaN, when a watched graph finds that a loss, a gradient or a carried state
  * is not finite. The tape is planned again with all rewrites off, so that every step is one node,
- * and run; the first result that is not finite is named: operation, source line, layer, time step. */
+ * and run; the first result that is not finite is named: operation, source line, layer, time
+ * step. */
 #include <math.h>
 #include "graph/run/run.h"
 

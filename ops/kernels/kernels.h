@@ -63,8 +63,8 @@ typedef struct ur__kernel_set {
 
     /* y[o, i] = reduction over r of x[o, r, i]; r = 0 gives 0, -inf, -inf. Rows of x lie ldx apart,
      * normally i; more, and some columns of a wider array are reduced by themselves. The order of
-     * addition depends on r, and on whether ldx is 1: eight (or more) running sums, then a tree; for
-     * ldx > 1, eight neighbours as a tree, then one running sum of those. max of NaN is NaN.
+     * addition depends on r, and on whether ldx is 1: eight (or more) running sums, then a tree;
+     * for ldx > 1, eight neighbours as a tree, then one running sum of those. max of NaN is NaN.
      * logsumexp of all -inf is -inf, of anything with +inf (and no NaN) +inf. */
     void (*sum)(size_t o, size_t r, size_t i, const void *x, size_t ldx, void *y);
     void (*max)(size_t o, size_t r, size_t i, const void *x, size_t ldx, void *y);

@@ -1,7 +1,9 @@
-/* How time and memory grow with the length of a sequence: the forward and backward pass of a character
- * LSTM (B 8, H 64, V 65), without the update, at T = 64 and T = 4096 in turns on one thread.
+/* How time and memory grow with the length of a sequence: the forward and backward pass of a
+ * character LSTM (B 8, H 64, V 65), without the update, at T = 64 and T = 4096 in turns on one
+ * thread.
  *
- *     growth [ROUNDS]        the best of each over the rounds (7 normally), and the ratios a token */
+ *     growth [ROUNDS]        the best of each over the rounds (7 normally), and the ratios a
+ * token */
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>

@@ -1,6 +1,7 @@
-/* A program of a user's own, built against the installed library by tests/install/run: two operations
- * and a cell that the library does not have, gradient-checked and trained through public headers
- * alone. The first line is the version; the exit status is 0 only if everything held. */
+/* A program of a user's own, built against the installed library by tests/install/run: two
+ * operations and a cell that the library does not have, gradient-checked and trained through
+ * public headers alone. The first line is the version; the exit status is 0 only if everything
+ * held. */
 #include <math.h>
 #include <stdio.h>
 #include <unroll/unroll.h>

@@ -1,0 +1,124 @@
+/* Where the rows of a batched operand come from: another group as it is, a part of one, or a pool
+ * of results of one width, from which they are gathered. A pool is made of the results that
+ * somebody gathers, in the order of depth; each longer pool is the shorter one and what is new,
+ * laid out in place, so it costs no copies, and neither does its adjoint. */
+#include "graph/plan/batch.h"
+
+ur_node ur__planned(ur__batching *b, uint32_t id)
+{
+    ur__expansion *e = b->e;
+    if (e->map[id] == UINT32_MAX) {
+        const ur__group *x = &b->groups[b->group_of[id] - 1];
+        int64_t rows = ur__recorded_shape(b, id)->dim[0];
+        ur_node all = ur__node_of(e->g, x->node - 1);
+        ur_node y = ur_record(NULL, &ur__op_slice, &all, 1,
+                              (int64_t[]){ 0, b->index[id] * rows, rows }, 3);
+        if (!ur__live(y))
+            return UR_NIL;
+        e->g->into->node[y.id].flags |= b->t->node[id].flags & UR__KEEP;
+        e->map[id] = y.id;
+    }
+    return ur__node_of(e->g, e->map[id]);
+}
+
+/* The planned node that holds the rows of u, and the first of them. */
+static uint32_t source(ur__batching *b, uint32_t u, uint32_t *row)
+{
+    const ur__group *x = ur__grouped(b, u);
+    *row = x ? b->index[u] * (uint32_t)ur__recorded_shape(b, u)->dim[0] : 0;
+    return x ? x->node - 1 : ur__planned(b, u).id;
+}
+
+static ur__pool *pool_for(ur__batching *b, uint32_t shape)
+{
+    for (size_t i = 0; i < b->n_pools; i++)
+        if (b->pools[i].shape == shape)
+            return &b->pools[i];
+    if (!ur__reserve(&b->pools, &b->pool_cap, b->n_pools + 1, sizeof *b->pools)) {
+        ur__out_of_memory(&b->e->g->owner);
+        return NULL;
+    }
+    b->pools[b->n_pools] = (ur__pool){ .shape = shape };
+    return &b->pools[b->n_pools++];
+}
+
+/* Lays what is not in the pool yet behind it. */
+static bool extend(ur__batching *b, ur__pool *p, const uint32_t *u, uint32_t n)
+{
+    ur_graph *g = b->e->g;
+    size_t count = p->rows > 0, before = b->pooled_cap;
+    ur_node *part = ur__bump_alloc(&g->scratch, (n + 1) * sizeof *part);
+    if (!part)
+        return ur__out_of_memory(&g->owner);
+    if (count)
+        part[0] = ur__node_of(g, p->node);
+    for (uint32_t k = 0, row; k < n; k++) {
+        uint32_t node = source(b, u[k], &row);
+        if (g->owner.failed)
+            return false;
+        if (node >= b->pooled_cap) {
+            if (!ur__reserve(&b->pooled, &b->pooled_cap, node + 1, sizeof *b->pooled))
+                return ur__out_of_memory(&g->owner);
+            memset(b->pooled + before, 0, (b->pooled_cap - before) * sizeof *b->pooled);
+            before = b->pooled_cap;
+        }
+        if (b->pooled[node])
+            continue;
+        b->pooled[node] = p->rows + 1;
+        part[count++] = ur__node_of(g, node);
+        p->rows += (uint32_t)ur_dim(part[count - 1], 0);
+    }
+    if (count > 1 || p->rows == 0)
+        p->node = ur_record(NULL, &ur__op_concat, part, (int)count, (int64_t[]){ 0, 0 }, 2).id;
+    else
+        p->node = part[0].id;
+    return !g->owner.failed;
+}
+
+/* Rows of the pool in the order of u. */
+static ur_node gather_rows(ur__batching *b, const uint32_t *u, uint32_t n)
+{
+    ur_graph *g = b->e->g;
+    uint32_t rows = (uint32_t)ur__recorded_shape(b, u[0])->dim[0];
+    ur__pool *p = pool_for(b, b->t->node[u[0]].shape);
+    if (!p || !extend(b, p, u, n))
+        return UR_NIL;
+    ur_shape s = { .rank = 1, .dim = { (int)(n * rows) } };
+    void *data;
+    ur_node ids = ur__leaf(g, NULL, &s, UR_I32, &data);
+    if (!ur__live(ids))
+        return UR_NIL;
+    int32_t *id = data;
+    for (uint32_t k = 0, row; k < n; k++) {
+        uint32_t node = source(b, u[k], &row);
+        for (uint32_t i = 0; i < rows; i++)
+            *id++ = (int32_t)(b->pooled[node] - 1 + row + i);
+    }
+    return ur_record(NULL, &ur__op_gather, (ur_node[]){ ur__node_of(g, p->node), ids }, 2, NULL, 0);
+}
+
+ur_node ur__rows_of(ur__batching *b, const uint32_t *u, uint32_t n)
+{
+    ur_graph *g = b->e->g;
+    const ur__group *x = ur__grouped(b, u[0]);
+    bool any = false, run = true;
+    for (uint32_t k = 0; k < n; k++) {
+        any |= ur__grouped(b, u[k]) != NULL;
+        run = run && x && ur__grouped(b, u[k]) == x && b->index[u[k]] == b->index[u[0]] + k;
+    }
+    if (run) {
+        ur_node all = ur__node_of(g, x->node - 1);
+        int64_t rows = ur__recorded_shape(b, u[0])->dim[0];
+        return n == x->n ? all
+                         : ur_record(NULL, &ur__op_slice, &all, 1,
+                                     (int64_t[]){ 0, b->index[u[0]] * rows, n * rows }, 3);
+    }
+    if (any)
+        return gather_rows(b, u, n);
+    ur_node *part = ur__bump_alloc(&g->scratch, n * sizeof *part);
+    if (!part)
+        return ur__out_of_memory(&g->owner), UR_NIL;
+    for (uint32_t k = 0; k < n; k++)
+        part[k] = ur__planned(b, u[k]);
+    return ur_record(NULL, &ur__op_concat, part, (int)n, (int64_t[]){ 0, 0 }, 2);
+}
