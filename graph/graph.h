@@ -154,10 +154,10 @@ UR_API void ur_watch(ur_graph *g, bool on);
  * leaves; plans that served one tape only have a sixteenth of the room. */
 UR_API void ur_plan_cache_limit(ur_graph *g, size_t bytes);
 
-/* Switches a rewrite of the planner off or on by name: "batch", "hoist", "split", "swap",
- * "mmerge", "kmerge", "nmerge", "fuse", "recompute", "chunk", "band", "views", "accumulate", "pack". Names
- * in the environment variable UR_OFF (separated by commas) are off from the start. Results stay
- * the same within rounding. False when there is no such rewrite. */
+/* Switches a rewrite of the planner off or on by name: "batch", "hoist", "split", "swap", "mmerge",
+ * "kmerge", "nmerge", "fuse", "recompute", "chunk", "band", "views", "accumulate", "pack". Names in
+ * the environment variable UR_OFF (separated by commas) are off from the start. Results stay the
+ * same within rounding. False when there is no such rewrite. */
 UR_API bool ur_rewrite(ur_graph *g, const char *name, bool on);
 
 typedef struct ur_graph_stats {

@@ -21,7 +21,7 @@ typedef struct ur__batching {
     const ur__tape *t;
     uint32_t n;                         /* recorded nodes that take part: those before a request */
     uint32_t *depth;
-    uint8_t *apart;                     /* a node whose gradient is asked for, or comes from one: its
+    uint8_t *apart;                     /* its gradient is asked for, or it comes from such a one: its
                                            rows among others would make those depend on it */
     uint32_t *group_of;                 /* 1 + group, or 0 */
     uint32_t *index;                    /* among the members of its group */

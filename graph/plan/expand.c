@@ -47,38 +47,30 @@ ur_node ur__rewrite_product(ur__expansion *e, const ur__product *p)
     return y;
 }
 
-/* Puts a better form in the place of a recorded product; false: it stays. */
-static bool take_product(ur__expansion *e, uint32_t id)
+/* The better form of a recorded product or addition, or nil. */
+static ur_node better(ur__expansion *e, const ur__node *x)
 {
     ur_graph *g = e->g;
-    const ur__node *x = &e->from->node[id];
-    const uint32_t *in = e->from->operand + x->in;
-    const int64_t *flag = e->from->attr + x->attr;
-    ur__product p = { .a = ur__node_of(g, e->map[in[0]]), .b = ur__node_of(g, e->map[in[1]]),
-                      .transposed = { flag[0], flag[1] } };
-    ur__origin origin = e->from->origin[id];
-    g->rule_of = &origin;
-    ur_node y = ur__rewrite_product(e, &p);
-    g->rule_of = NULL;
-    if (!ur__live(y))
-        return false;
-    e->map[id] = y.id;
-    g->into->node[y.id].flags |= (x->flags & UR__KEEP) | (e->marks[id] & UR__WANTED);
-    return true;
+    const uint32_t *u = e->from->operand + x->in;
+    const int64_t *attr = e->from->attr + x->attr;
+    if (x->op == &ur__op_matmul)
+        return ur__rewrite_product(e, &(ur__product){ ur__node_of(g, e->map[u[0]]),
+                                                      ur__node_of(g, e->map[u[1]]),
+                                                      { attr[0], attr[1] } });
+    if (x->op->row == 1 + UR__MAP_add && e->readers[u[0]] == 1 && e->readers[u[1]] == 1)
+        return ur__join_addends(e, (ur_node[]){ ur__node_of(g, e->map[u[0]]),
+                                                ur__node_of(g, e->map[u[1]]) });
+    return UR_NIL;
 }
 
-/* The same for an addition. */
-static bool take_sum(ur__expansion *e, uint32_t id)
+/* Puts the better form in the place of a recorded node; false: it stays. */
+static bool replace(ur__expansion *e, uint32_t id)
 {
     ur_graph *g = e->g;
     const ur__node *x = &e->from->node[id];
-    const uint32_t *u = e->from->operand + x->in;
-    if (e->readers[u[0]] != 1 || e->readers[u[1]] != 1)
-        return false;
-    ur_node in[2] = { ur__node_of(g, e->map[u[0]]), ur__node_of(g, e->map[u[1]]) };
     ur__origin origin = e->from->origin[id];
     g->rule_of = &origin;
-    ur_node y = ur__join_addends(e, in);
+    ur_node y = better(e, x);
     g->rule_of = NULL;
     if (!ur__live(y))
         return false;
@@ -90,11 +82,7 @@ static bool take_sum(ur__expansion *e, uint32_t id)
 bool ur__take_node(ur__expansion *e, uint32_t id)
 {
     const ur__node *x = &e->from->node[id];
-    if (ur__hoist(e, id))
-        return true;
-    if (x->op == &ur__op_matmul && take_product(e, id))
-        return true;
-    if (x->op->row == 1 + UR__MAP_add && take_sum(e, id))
+    if (ur__hoist(e, id) || replace(e, id))
         return true;
     if (x->op == &ur__op_state_out && id < e->g->done)
         return true;

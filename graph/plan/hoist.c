@@ -1,6 +1,6 @@
 /* Hoist: what comes from parameters alone is the same in every step of a recurrence. A cell that
- * writes it down at each step, a normalised weight or exp of a decay, computes it once a run, and the
- * gradient of it is summed before it is taken on to the parameters. */
+ * writes it down at each step, a normalised weight or exp of a decay, computes it once a run, and
+ * the gradient of it is summed before it is taken on to the parameters. */
 #include "graph/plan/rewrite.h"
 
 enum { OPERANDS = 4 };                  /* of ur__once */

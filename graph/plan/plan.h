@@ -1,7 +1,7 @@
 /* plan.h: a plan is a list of kernel calls over one arena; and what the passes that make it share.
  *
  * The passes, in order (each in the file of its name):
- *     expand              the tape, rewritten (batch, hoist, split, swap, mmerge), with its adjoints
+ *     expand              the tape, rewritten (batch, hoist, split, swap, mmerge), with adjoints
  *     live                goals, what they need, what is known already; the role of every node
  *     kmerge              sums of products become one contraction over all of them
  *     views               slices and stacks that need no copy

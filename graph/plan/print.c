@@ -28,6 +28,28 @@ static const char *write_text(int write)
     return write == UR__ADD ? ", added" : write == UR__BY_STAMP ? ", into the gradient" : "";
 }
 
+static void print_product(FILE *to, const ur__contraction *c)
+{
+    ptrdiff_t k = 0;
+    for (size_t i = 0; i < c->n_terms; i++)
+        k += c->term[i].k;
+    fprintf(to, "product  [%td,%td] x [%td,%td]", c->m, k, k, c->n);
+    if (c->n_terms > 1)
+        fprintf(to, ", %zu terms", c->n_terms);
+    if (c->batch) {
+        fputs(", for each of ", to);
+        print_dims(to, c->batch->rank, c->batch->dim);
+    }
+    if (c->term[0].b.region == UR__PANELS)
+        fputs(", packed", to);
+    fputs(write_text(c->write), to);
+    size_t others = 0;
+    for (const ur__contraction *x = c->gang; x; x = x->gang)
+        others++;
+    if (others)
+        fprintf(to, ", and %zu with the same left operands", others);
+}
+
 static void print_step(const ur_graph *g, FILE *to, const ur__step *s, const ur__label *l)
 {
     switch (s->what) {
@@ -39,28 +61,9 @@ static void print_step(const ur_graph *g, FILE *to, const ur__step *s, const ur_
                 p->n_out, p->n_tiles);
         break;
     }
-    case UR__CONTRACT: {
-        const ur__contraction *c = s->body;
-        ptrdiff_t k = 0;
-        for (size_t i = 0; i < c->n_terms; i++)
-            k += c->term[i].k;
-        fprintf(to, "product  [%td,%td] x [%td,%td]", c->m, k, k, c->n);
-        if (c->n_terms > 1)
-            fprintf(to, ", %zu terms", c->n_terms);
-        if (c->batch) {
-            fputs(", for each of ", to);
-            print_dims(to, c->batch->rank, c->batch->dim);
-        }
-        if (c->term[0].b.region == UR__PANELS)
-            fputs(", packed", to);
-        fputs(write_text(c->write), to);
-        size_t others = 0;
-        for (const ur__contraction *x = c->gang; x; x = x->gang)
-            others++;
-        if (others)
-            fprintf(to, ", and %zu with the same left operands", others);
+    case UR__CONTRACT:
+        print_product(to, s->body);
         break;
-    }
     case UR__MOVE: {
         const ur__move *m = s->body;
         fputs("move     ", to);
