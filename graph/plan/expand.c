@@ -103,8 +103,17 @@ static void mark_sliced(ur__expansion *e, uint32_t id, uint32_t *taken)
         e->marks[u] |= UR__SLICED;
 }
 
+/* Room for one at least, so that a place in an empty list is not one after NULL. */
+static bool begin_lists(ur__tape *t)
+{
+    return ur__reserve(&t->operand, &t->operand_cap, t->n_operands + 1, sizeof *t->operand) &&
+           ur__reserve(&t->attr, &t->attr_cap, t->n_attrs + 1, sizeof *t->attr);
+}
+
 static bool prepare(ur__expansion *e)
 {
+    if (!begin_lists(&e->g->tape) || !begin_lists(e->g->into))
+        return ur__out_of_memory(&e->g->owner);
     uint32_t *taken = ur__bump_alloc(&e->g->scratch, (e->from->n + 1) * sizeof *taken);
     e->marks = ur__bump_alloc(&e->g->scratch, e->from->n + 1);
     e->readers = ur__bump_alloc(&e->g->scratch, e->from->n + 1);
