@@ -44,7 +44,7 @@ static void print_node(const ur_graph *g, FILE *to, uint32_t id)
         fputs("\\n", to);
     if (!name || x->op->kind != UR_LEAF)
         print_quoted(to, x->op->name);
-    fprintf(to, "\\n%s\"%s];\n", ur__shape_text(g->shape[x->shape].s), style);
+    fprintf(to, "\\n%s\"%s];\n", ur_shape_text(g->shape[x->shape].s), style);
 }
 
 /* ------------------------------------------------------------------------------------- clusters */

@@ -12,10 +12,10 @@ ur_node ur_backward_at(ur_at at, ur_node loss)
     if (!g || g->owner.failed)
         return nil_of(g);
     if (!ur__live(loss))
-        return ur__fail_at(g, at, "backward", "%s", ur__called(loss, at, 0)), nil_of(g);
+        return ur__fail_at(g, at, "backward", "%s", ur_called(loss, at, 0)), nil_of(g);
     if (ur_count(loss) != 1 || ur_type_of(loss) == UR_I32)
         return ur__fail_at(g, at, "backward", "%s, but a loss is one number: take its sum or mean",
-                           ur__called(loss, at, 0)), nil_of(g);
+                           ur_called(loss, at, 0)), nil_of(g);
     if (!(ur__at(g, loss.id)->flags & UR__GROWS))
         return ur__fail_at(g, at, "backward",
                            "the loss depends on no parameter that is trainable in this graph's "
@@ -70,8 +70,8 @@ bool ur_grad_at(ur_at at, const ur_node ys[], const ur_node seeds[], int n, cons
     for (int i = 0; ok && i < n_seeds; i++)
         if (ur__at(g, id[n + i])->shape != ur__at(g, id[i])->shape)
             ok = ur__fail_at(g, at, "grad", "y %d is %s but its seed is %s", i,
-                             ur__shape_text(ur_shape_of(ys[i])),
-                             ur__shape_text(ur_shape_of(seeds[i])));
+                             ur_shape_text(ur_shape_of(ys[i])),
+                             ur_shape_text(ur_shape_of(seeds[i])));
     int flags = 0;
     for (size_t i = 0; ok && i < count; i++)
         flags |= ur__at(g, id[i])->flags & UR__GROWS;

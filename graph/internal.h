@@ -66,9 +66,6 @@ __attribute__((format(printf, 4, 5)))
 bool ur__fail_at(ur_graph *g, ur_at at, const char *op, const char *format, ...);
 bool ur__out_of_memory(ur__owner *o);
 
-/* The public ones by the names that the files of graph/ and ops/ use. */
-#define ur__called ur_called
-#define ur__shape_text ur_shape_text
 /* What is wrong with a node that is not live: "is nil", "is of a tape that was cleared since". */
 const char *ur__gone(ur_node x);
 /* "lstm, t=3" of a scope; empty for none. */

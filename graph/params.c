@@ -158,7 +158,7 @@ static bool accept(ur_params *ps, ur_at at, const char *name, ur__param *p, int 
     if (ur__live(old))
         return ur__fail(&ps->owner, "%sparam: there is a parameter \"%.200s\" already, %s; "
                         "give this one another name", place, name,
-                        ur__shape_text(ur_shape_of(old)));
+                        ur_shape_text(ur_shape_of(old)));
     if (ps->sealed)
         return ur__fail(&ps->owner, "%sparam: \"%.200s\" comes too late: the store was sealed by "
                         "its first run, read or save; add parameters before", place, name);
@@ -167,7 +167,7 @@ static bool accept(ur_params *ps, ur_at at, const char *name, ur__param *p, int 
     const char *fault = ur__init_fault(&p->init, &p->shape);
     if (fault)
         return ur__fail(&ps->owner, "%sparam: \"%.200s\" is %s but %s", place, name,
-                        ur__shape_text(p->shape), fault);
+                        ur_shape_text(p->shape), fault);
     return true;
 }
 
@@ -182,7 +182,7 @@ ur_node ur_param_at(ur_at at, ur_params *ps, const char *name, ur_init init, int
     size_t padded = p.count / per_line * per_line + (p.count % per_line ? per_line : 0);
     if (ps->n >= INT32_MAX || padded > PTRDIFF_MAX / LINE - ps->padded) {
         ur__fail(&ps->owner, "%sparam: \"%.200s\" is %s, too large beside the others",
-                 ur__place(at), name, ur__shape_text(p.shape));
+                 ur__place(at), name, ur_shape_text(p.shape));
         return nil;
     }
     if (2 * (ps->n + 1) > ps->index_cap && !grow_index(ps))

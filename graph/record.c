@@ -28,7 +28,7 @@ bool ur_refuse(ur_shaping *s, const char *format, ...)
     size_t n = 0;
     for (const char *f = format; *f && n + 1 < sizeof expanded; f++) {
         if (*f == '%' && f[1] >= '0' && f[1] <= '9') {
-            const char *called = ur__called(r->in[f[1] - '0'], r->at, f[1] - '0');
+            const char *called = ur_called(r->in[f[1] - '0'], r->at, f[1] - '0');
             for (; *called && n + 2 < sizeof expanded; called++) {
                 if (*called == '%')
                     expanded[n++] = '%';
@@ -73,8 +73,8 @@ static bool refuse_two_graphs(const recording *r, int other)
     while (r->in[k].owner != r->g)
         k++;
     return ur__fail_at(r->g, r->at, r->op->name, "operands of two graphs: %s of one, %s of the "
-                       "other", ur__called(r->in[k], r->at, k),
-                       ur__called(r->in[other], r->at, other));
+                       "other", ur_called(r->in[k], r->at, k),
+                       ur_called(r->in[other], r->at, other));
 }
 
 /* Operands of one graph, parameters imported, none nil or stale. */
@@ -84,7 +84,7 @@ static bool check_operands(recording *r, const ur_node in[], int n, uint32_t id[
     for (int i = 0; i < n; i++) {
         ur_node x = in[i];
         if (!ur__live(x))
-            return ur__fail_at(g, r->at, r->op->name, "%s", ur__called(x, r->at, i));
+            return ur__fail_at(g, r->at, r->op->name, "%s", ur_called(x, r->at, i));
         if (x.owner != g) {
             if (((ur__owner *)x.owner)->what == UR__GRAPH)
                 return refuse_two_graphs(r, i);

@@ -191,7 +191,7 @@ static bool wrong_shape(job *j, const item *x)
         n += (size_t)snprintf(is + n, sizeof is - n, "%s%llu", i ? "," : "",
                               (unsigned long long)x->tensor->dim[i]);
     return FAIL(j, "'%s' is %s] in the file but %s in the store", ur__st_shown(x->p->name).text, is,
-                ur__shape_text(x->p->shape));
+                ur_shape_text(x->p->shape));
 }
 
 /* Walks along both lists, fills in the tensors and the report. */

@@ -11,7 +11,7 @@ static bool have_row(ur_params *ps, int b)
         const ur__param *p = &ps->param[i];
         if (p->shape.rank == 0 || b >= p->shape.dim[0])
             return ur__fail(&ps->owner, "state_reset: there is no row %d: %.200s is %s", b, p->name,
-                            p->shape.rank ? ur__shape_text(p->shape) : "a scalar");
+                            p->shape.rank ? ur_shape_text(p->shape) : "a scalar");
     }
     return true;
 }

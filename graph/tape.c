@@ -230,7 +230,7 @@ ur_node ur_use_at(ur_at at, ur_graph *g, ur_node W)
     if (!g || g->owner.failed)
         return nil;
     if (!ur__live(W)) {
-        ur__fail_at(g, at, "use", "%s", ur__called(W, at, 0));
+        ur__fail_at(g, at, "use", "%s", ur_called(W, at, 0));
         return nil;
     }
     return ((ur__owner *)W.owner)->what == UR__STORE ? ur__import(g, at, W) : W;

@@ -46,11 +46,11 @@ static ur_node new_leaf(ur_at at, ur_graph *g, const char *what, const void *dat
         s.dim[i] = dim[i];
     for (int i = 0; i < rank; i++) {
         if (dim[i] < 0)
-            return ur__fail_at(g, at, what, "%s has the negative size %d", ur__shape_text(s),
+            return ur__fail_at(g, at, what, "%s has the negative size %d", ur_shape_text(s),
                                dim[i]), nil;
         if (dim[i] && count > (size_t)PTRDIFF_MAX / 16 / (size_t)dim[i])
             return ur__fail_at(g, at, what, "%s has more elements than memory can hold",
-                               ur__shape_text(s)), nil;
+                               ur_shape_text(s)), nil;
         count *= (size_t)dim[i];
     }
     void *to;
@@ -130,7 +130,7 @@ static void *settable(ur_node leaf, const char *what)
     }
     if (g->tape.node[leaf.id].op != &ur__op_input) {
         ur__fail(&g->owner, "%s: %s, but only leaves can be set, made by ur_input, ur_ints, "
-                 "ur_zeros or ur_scalar", what, ur__called(leaf, NULL, 0));
+                 "ur_zeros or ur_scalar", what, ur_called(leaf, NULL, 0));
         return NULL;
     }
     g->changed |= leaf.id < g->done;
@@ -153,7 +153,7 @@ bool ur_set_scalar(ur_node leaf, double value)
         return false;
     if (ur_count(leaf) != 1)
         return ur__fail(&ur_graph_of(leaf)->owner, "set_scalar: %s, but a scalar is one number",
-                        ur__called(leaf, NULL, 0));
+                        ur_called(leaf, NULL, 0));
     store_scalar(to, ur_type_of(leaf), value);
     return true;
 }
@@ -221,7 +221,7 @@ bool ur_state_out_at(ur_at at, ur_params *ps, const ur_node s[])
                                "numbers: ur_cast makes them of int32", ps->param[k].name);
         if (got.rank != want.rank || memcmp(got.dim, want.dim, sizeof(int) * (size_t)got.rank))
             return ur__fail_at(g, at, "state_out", "%s is %s but the new value is %s",
-                               ps->param[k].name, ur__shape_text(want), ur__shape_text(got));
+                               ps->param[k].name, ur_shape_text(want), ur_shape_text(got));
         int64_t attr[2] = { slot, (int64_t)k };
         ur_shape scalar = { .rank = 0 };
         ur__append(g, at, &ur__op_state_out, &s[k].id, 1, attr, 2, &scalar, (int)g->precision, 0);
@@ -287,7 +287,7 @@ bool ur_read(ur_node x, void *out, size_t n)
         return false;
     if (n != ur_count(x))
         return ur__fail(x.owner, "read: %s, but %zu elements are asked for",
-                        ur__called(x, NULL, 0), n);
+                        ur_called(x, NULL, 0), n);
     if (n)
         memcpy(out, p, n * ur__type_size((int)ur_type_of(x)));
     return true;
@@ -299,7 +299,7 @@ double ur_value(ur_node x)
     if (!p)
         return (double)NAN;
     if (ur_count(x) != 1) {
-        ur__fail(x.owner, "value: %s, but a value is one number", ur__called(x, NULL, 0));
+        ur__fail(x.owner, "value: %s, but a value is one number", ur_called(x, NULL, 0));
         return (double)NAN;
     }
     switch (ur_type_of(x)) {

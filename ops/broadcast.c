@@ -19,7 +19,7 @@ static bool broadcast_shape(ur_shaping *s)
         const int k = i - (s->n_attr - x->rank);
         fit = fit && (k < 0 || x->dim[k] == 1 || x->dim[k] == s->out.dim[i]);
     }
-    return fit || ur_refuse(s, "%0, which does not broadcast to %s", ur__shape_text(s->out));
+    return fit || ur_refuse(s, "%0, which does not broadcast to %s", ur_shape_text(s->out));
 }
 
 /* n copies of `bytes` bytes, doubling what is there. */
@@ -141,11 +141,11 @@ static ur_node repeated(ur_at at, const char *name, ur_node x, int axis, int n, 
     if (!g || s.rank < 0)
         return ur_record(at, &ur__op_broadcast, &x, 1, NULL, 0);    /* refused there */
     if (k < 0 || k >= s.rank)
-        return ur__fail_at(g, at, name, "%s, so there is no axis %d", ur__called(x, at, 0), axis),
+        return ur__fail_at(g, at, name, "%s, so there is no axis %d", ur_called(x, at, 0), axis),
                UR_NIL;
     if (n < 0 || (n > 0 && s.dim[k] > 0x7fffffff / n))
         return ur__fail_at(g, at, name, "%s, and %d copies along axis %d are asked for",
-                           ur__called(x, at, 0), n, axis), UR_NIL;
+                           ur_called(x, at, 0), n, axis), UR_NIL;
     ur_shape view = { .rank = 3 }, out = s;
     const size_t one = ur__span(&s, k + 1, s.rank), all = (size_t)s.dim[k] * one;
     const size_t before = ur__span(&s, 0, k);

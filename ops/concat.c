@@ -20,7 +20,7 @@ static bool same_but(ur_shaping *s, int k, int axis)
                         : ur_refuse(s, "%0 but %1: shapes and types are equal but along axis %d",
                                     axis);
     return ur_refuse(s, "%0 but operand %d is %s%s: shapes and types are equal%s", k,
-                     ur__shape_text(*b), s->type_in[k] == UR_I32 ? " of int32" : "",
+                     ur_shape_text(*b), s->type_in[k] == UR_I32 ? " of int32" : "",
                      axis < 0 ? "" : " but along the axis");
 }
 

@@ -42,7 +42,7 @@ static bool check(ur_shaping *s, int first)
             return false;
         if (w->rank != 1 || w->dim[0] != x->dim[x->rank - 1])
             return ur_refuse(s, first ? "%1 but the weights are %s" : "%0 but %3: each class needs "
-                                        "a weight", ur__shape_text(*w));
+                                        "a weight", ur_shape_text(*w));
     }
     s->out = *c;
     return true;

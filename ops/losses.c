@@ -17,7 +17,7 @@ static bool equal_shapes(ur_at at, const char *name, ur_node y, ur_node t)
     if (a.rank == b.rank && memcmp(a.dim, b.dim, sizeof(int) * (size_t)a.rank) == 0)
         return true;
     return ur__fail_at(g, at, name, "%s but %s: a loss does not broadcast, its shapes must be "
-                       "equal", ur__called(y, at, 0), ur__called(t, at, 1));
+                       "equal", ur_called(y, at, 0), ur_called(t, at, 1));
 }
 
 ur_node ur_squared_loss_each_at(ur_at at, ur_node y, ur_node t)

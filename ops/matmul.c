@@ -139,7 +139,7 @@ static bool bias_fits(ur_at at, ur_node xW, ur_node W, ur_node b)
     if (s.rank == 1 && s.dim[0] == ur_dim(xW, -1))
         return true;
     return ur__fail_at(g, at, "affine", "%s but %s: the bias needs the shape [%d]",
-                       ur__called(W, at, 1), ur__called(b, at, 2), ur_dim(xW, -1));
+                       ur_called(W, at, 1), ur_called(b, at, 2), ur_dim(xW, -1));
 }
 
 ur_node ur_affine_at(ur_at at, ur_node x, ur_node W, ur_node b)

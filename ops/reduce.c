@@ -303,7 +303,7 @@ static ur_node over(ur_at at, const ur_op *op, ur_node x, int n, const int *axes
             ur_graph *g = ur_graph_of(x);
             if (g && rank >= 0 && k >= 0 && k < rank)
                 return ur__fail_at(g, at, op->name, "%s, and axis %d is given twice",
-                                   ur__called(x, at, 0), axes[i]), UR_NIL;
+                                   ur_called(x, at, 0), axes[i]), UR_NIL;
             return run(at, op, x, k, 1, keep);      /* refused there */
         }
         chosen |= 1u << k;

@@ -77,7 +77,7 @@ static bool reverse_lengths_shape(ur_shaping *s)
         return false;
     if (x->rank < 2 || n->rank != 1 || n->dim[0] != x->dim[1])
         return ur_refuse(s, "%0, but it needs [T, B, ...] and B lengths, not %s",
-                         ur__shape_text(*n));
+                         ur_shape_text(*n));
     s->out = *x;
     s->type = s->type_in[0];
     return true;
@@ -137,7 +137,7 @@ ur_node ur_reverse_lengths_at(ur_at at, ur_node x, const int *lengths)
     for (int b = 0; b < B; b++)
         if (lengths[b] < 0 || lengths[b] > s.dim[0])
             return ur__fail_at(g, at, "reverse_lengths", "%s, but length %d of row %d is not in "
-                               "0:%d", ur__called(x, at, 0), lengths[b], b, s.dim[0]), UR_NIL;
+                               "0:%d", ur_called(x, at, 0), lengths[b], b, s.dim[0]), UR_NIL;
     ur_node n = ur_ints_at(at, g, lengths, 1, &B);
     return ur_record(at, &ur__op_reverse_lengths, (ur_node[]){ x, n }, 2, NULL, 0);
 }

@@ -30,7 +30,7 @@ static bool reshape_shape(ur_shaping *s)
         s->out.dim[open] = (int)(have / known);
     else if (open >= 0 || known != have)
         return ur_refuse(s, "%0, whose %zu elements do not fill %s", have,
-                         open < 0 ? ur__shape_text(s->out) : "the sizes asked for");
+                         open < 0 ? ur_shape_text(s->out) : "the sizes asked for");
     return true;
 }
 

@@ -203,7 +203,7 @@ bool ur_split_at(ur_at at, ur_node x, int axis, int n, ur_node out[])
     ur_graph *g = ur_graph_of(x);
     if (g && size >= 0 && (n < 1 || size % n != 0))
         return ur__fail_at(g, at, "split", "%s, whose axis %d does not have %d equal parts",
-                           ur__called(x, at, 0), k, n);
+                           ur_called(x, at, 0), k, n);
     for (int i = 0; i < n; i++) {
         out[i] = along(at, &ur__op_slice, x, k, (int64_t)i * (size / n), size / n);
         if (!ur__live(out[i]))

@@ -278,7 +278,8 @@ static double elman(ur_graph *g, ur_params *ps, int T, double *grad)
 TEST(rewrites_change_nothing)
 {
     static const char *const name[] = { "batch", "hoist", "split", "swap", "mmerge", "kmerge",
-                                        "nmerge", "fuse", "recompute", "chunk", "band", "views", "accumulate",
+                                        "nmerge", "fuse", "recompute", "chunk", "band", "views",
+                                        "accumulate",
                                         "pack" };
     ur_params *ps = ur_params_new(UR_F64, 3);
     ur_param(ps, "W", ur_xavier(), 12, 7);

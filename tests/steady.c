@@ -6,14 +6,6 @@
 #include "tests/test.h"
 #include "unroll/unroll.h"
 
-#if defined(__SANITIZE_ADDRESS__)
-#define SANITIZED 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define SANITIZED 1
-#endif
-#endif
-
 /* A character model with carried state and its optimiser. */
 typedef struct model {
     ur_params *ps, *states;

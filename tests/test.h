@@ -25,6 +25,15 @@
 #include <stdio.h>
 #include <string.h>
 
+/* SANITIZED where AddressSanitizer watches, so that a slow test can be a smaller one. */
+#if defined(__SANITIZE_ADDRESS__)
+#define SANITIZED 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define SANITIZED 1
+#endif
+#endif
+
 typedef struct { const char *name; void (*run)(void); } test_case;
 
 static struct {

@@ -52,14 +52,14 @@ TEST(places_are_base_names)
 
 TEST(shapes)
 {
-    CHECK_STR(ur__shape_text((ur_shape){ 0, { 0 } }), "[]");
-    CHECK_STR(ur__shape_text((ur_shape){ 2, { 2, 7 } }), "[2,7]");
+    CHECK_STR(ur_shape_text((ur_shape){ 0, { 0 } }), "[]");
+    CHECK_STR(ur_shape_text((ur_shape){ 2, { 2, 7 } }), "[2,7]");
     const char *text[12];
     for (int i = 0; i < 12; i++)        /* a dozen last together */
-        text[i] = ur__shape_text((ur_shape){ 1, { i } });
+        text[i] = ur_shape_text((ur_shape){ 1, { i } });
     CHECK_STR(text[0], "[0]");
     int m = INT32_MAX;
-    CHECK_STR(ur__shape_text((ur_shape){ 6, { m, m, m, m, m, m } }),
+    CHECK_STR(ur_shape_text((ur_shape){ 6, { m, m, m, m, m, m } }),
               "[2147483647,2147483647,2147483647,2147483647,2147483647,2147483647]");
 }
 
@@ -141,9 +141,9 @@ TEST(operands_have_names_and_shapes)
     ur_node nothing = { 0 };
     product(x, nothing);
     CHECK_STR(said(g), "cell.c:41: product: nothing is nil");
-    CHECK_STR(ur__called(nothing, "cell.c:41:x, nothing", 1), "nothing is nil");
-    CHECK_STR(ur__called(W, NULL, 0), "lstm.Wf is [3,16]");
-    CHECK_STR(ur__called(ur_ints_at(NULL, g, NULL, 0, NULL), "cell.c:41:k", 0),
+    CHECK_STR(ur_called(nothing, "cell.c:41:x, nothing", 1), "nothing is nil");
+    CHECK_STR(ur_called(W, NULL, 0), "lstm.Wf is [3,16]");
+    CHECK_STR(ur_called(ur_ints_at(NULL, g, NULL, 0, NULL), "cell.c:41:k", 0),
               "k is an int32 scalar");
     ur_graph_free(g);
     ur_params_free(ps);

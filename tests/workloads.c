@@ -7,13 +7,6 @@
 #include "tests/child.h"
 
 /* The large ones take long, more so under sanitizers, which only see the small ones. */
-#if defined(__SANITIZE_ADDRESS__)
-#define SANITIZED 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define SANITIZED 1
-#endif
-#endif
 #ifdef SANITIZED
 static const double most_mflop = 4000, most_mflop_in_other_forms = 1200;
 #else

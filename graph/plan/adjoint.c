@@ -48,8 +48,8 @@ void ur_give(ur_rule *r, int operand, ur_node x)
         ur__fail_at(g, NULL, op->name, "the gradient rule gave nil for operand %d", operand);
     } else if (ur__at(g, x.id)->shape != ur__at(g, r->in[operand].id)->shape) {
         ur__fail_at(g, NULL, op->name, "the gradient rule gave %s for operand %d, which is %s",
-                    ur__shape_text(ur_shape_of(x)), operand,
-                    ur__shape_text(ur_shape_of(r->in[operand])));
+                    ur_shape_text(ur_shape_of(x)), operand,
+                    ur_shape_text(ur_shape_of(r->in[operand])));
     } else {
         contribute(e, r->in[operand].id, x.id);
     }

@@ -124,7 +124,7 @@ static bool join(ur__batching *b, uint32_t id)
     }
     if (!ur__reserve(&b->groups, &b->cap, b->n_groups + 1, sizeof *b->groups))
         return ur__out_of_memory(&b->e->g->owner);
-    b->groups[b->n_groups++] = (ur__group){ .first = id, .n = 1, .depth = b->depth[id] };
+    b->groups[b->n_groups++] = (ur__group){ .first = id, .n = 1 };
     b->group_of[id] = b->table[at] = (uint32_t)b->n_groups;
     return true;
 }

@@ -6,7 +6,6 @@
 
 typedef struct ur__group {
     uint32_t first, n, begin;           /* a member; how many; their place in the list */
-    uint32_t depth;
     uint32_t node;                      /* 1 + the planned node that computes them all */
 } ur__group;
 
@@ -21,8 +20,8 @@ typedef struct ur__batching {
     const ur__tape *t;
     uint32_t n;                         /* recorded nodes that take part: those before a request */
     uint32_t *depth;
-    uint8_t *apart;                     /* its gradient is asked for, or it comes from such a one: its
-                                           rows among others would make those depend on it */
+    uint8_t *apart;                     /* its gradient is asked for, or it comes from such a one:
+                                           its rows among others would make those depend on it */
     uint32_t *group_of;                 /* 1 + group, or 0 */
     uint32_t *index;                    /* among the members of its group */
     uint32_t *member;                   /* of all groups, in order of the tape */

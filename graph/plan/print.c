@@ -81,7 +81,7 @@ static void print_step(const ur_graph *g, FILE *to, const ur__step *s, const ur_
         break;
     }
     case UR__CALL:
-        fprintf(to, "call     %s", ur__shape_text(((const ur__call *)s->body)->routine->shape));
+        fprintf(to, "call     %s", ur_shape_text(((const ur__call *)s->body)->routine->shape));
         break;
     case UR__PACK: {
         const ur__panel *p = &g->panel[s->panel];
