@@ -2,6 +2,7 @@
  *
  * Nothing that outlives the run is written before all steps have succeeded, but for the gradient
  * blocks, which count only when the stamp says so. */
+#include <math.h>
 #include "graph/run/run.h"
 
 /* Called on any thread: the text is kept with the part. */
@@ -226,8 +227,11 @@ static void run_part(void *at, int part, int parts)
     for (size_t i = f->begin; i < f->end; i++) {
         const ur__step *s = &f->r->p->step[i];
         const double work = (double)s->work;
+        /* the parts in which the step begins and ends */
+        const double first = floor(before * parts / f->work);
+        const double last = ceil((before + work) * parts / f->work - 1e-6);
         ur__piece q = { bounded((from - before) / work), bounded((to - before) / work),
-                        (int)(work * parts / f->work + 0.999) };
+                        (int)(last - first) };
         before += work;
         if (part == parts - 1)
             q.to = 1;                   /* whatever was lost to rounding */

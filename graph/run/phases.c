@@ -129,11 +129,12 @@ static double call(ranges *r, const ur__call *c)
     const ur__routine *f = c->routine;
     const size_t out = ur__elements(&f->shape);
     size_t n = out;
+    const bool looks_up = f->op->flags & UR_LOOKUP;
     note_all(r, true, c->out, f->type, out);
     for (int i = 0; i < f->n_in && r->n <= MOST_RANGES; i++) {
         const size_t count = ur__elements(&f->shape_in[i]);
         note_all(r, false, c->in[i], (int)f->type_in[i], count);
-        n += i == 0 && f->op->flags & UR_LOOKUP ? out : count;
+        n += i == 0 && looks_up ? 0 : count;
     }
     double share = 1;
     if (c->end && f->op->pieces) {              /* a block of rows (plan/band.c) */
@@ -142,7 +143,7 @@ static double call(ranges *r, const ur__call *c)
                                    .n_attr = f->n_attr };
         share = (double)(c->end - c->begin) / (double)f->op->pieces(&whole);
     }
-    return (double)n * 0.5 * share;
+    return (double)n * (looks_up ? 0.15 : 0.5) * share;
 }
 
 static double zero(ranges *r, const ur__zero *z)

@@ -37,8 +37,8 @@ static inline bool ur__adds(const ur__run *r, int write, uint32_t slot)
     return write == UR__ADD || (write == UR__BY_STAMP && r->g->slot[slot].store->ready);
 }
 
-/* The share of a part in a step: from one fraction of its work to another. `of` is about how many
- * shares there are. Neighbours have the same fraction for the border between them. */
+/* The share of a part in a step: from one fraction of its work to another. `of` is how many parts
+ * have one. Neighbours have the same fraction for the border between them. */
 typedef struct ur__piece {
     double from, to;
     int of;

@@ -259,25 +259,52 @@ INLINE int v_any(M m)
 #endif
 }
 
+/* CROSSED(a, h): lane i is lane i xor h of a. HALVINGS(f): f(h) for h = W/2 down to 1, after which,
+ * if f combines a with CROSSED(a, h), lane 0 has all lanes in it, as a tree. */
+#ifndef UR_SCALAR
+    #define CROSSED2(h, i) (i) ^ (h), (i + 1) ^ (h)
+    #define CROSSED4(h, i) CROSSED2(h, i), CROSSED2(h, i + 2)
+    #define CROSSED8(h, i) CROSSED4(h, i), CROSSED4(h, i + 4)
+    #if V_BYTES * 8 / UR_BITS == 16
+        #define CROSSED(a, h)                                                                      \
+            __builtin_shufflevector(a, a, CROSSED8(h, 0), CROSSED8(h, 8))
+        #define HALVINGS(f) (f(8), f(4), f(2), f(1))
+    #elif V_BYTES * 8 / UR_BITS == 8
+        #define CROSSED(a, h) __builtin_shufflevector(a, a, CROSSED8(h, 0))
+        #define HALVINGS(f) (f(4), f(2), f(1))
+    #elif V_BYTES * 8 / UR_BITS == 4
+        #define CROSSED(a, h) __builtin_shufflevector(a, a, CROSSED4(h, 0))
+        #define HALVINGS(f) (f(2), f(1))
+    #else
+        #define CROSSED(a, h) __builtin_shufflevector(a, a, CROSSED2(h, 0))
+        #define HALVINGS(f) (f(1))
+    #endif
+#endif
+
 /* Sum of the lanes, as a tree. */
 INLINE T v_sum(V a)
 {
-    T lane[W];
-    v_store(lane, a);
-    for (int half = W / 2; half > 0; half /= 2)
-        for (int i = 0; i < half; i++)
-            lane[i] += lane[i + half];
-    return lane[0];
+#ifdef UR_SCALAR
+    return a;
+#else
+    #define ADD(h) a += CROSSED(a, h)
+    HALVINGS(ADD);
+    #undef ADD
+    return a[0];
+#endif
 }
 
 /* The largest lane, NaN if any is. */
 INLINE T v_largest(V a)
 {
-    T lane[W];
-    v_store(lane, a);
-    for (int i = 1; i < W; i++)
-        lane[0] = lane[0] >= lane[i] || lane[0] != lane[0] ? lane[0] : lane[i];
-    return lane[0];
+#ifdef UR_SCALAR
+    return a;
+#else
+    #define LARGER(h) a = v_max(a, CROSSED(a, h))
+    HALVINGS(LARGER);
+    #undef LARGER
+    return a[0];
+#endif
 }
 
 #endif
