@@ -24,17 +24,18 @@ ur_graph *ur_graph_new(ur_type precision, int mode)
     g->mode = mode;
     g->threads = 1;
     g->into = &g->tape;
-    g->plan_limit = (size_t)256 << 20;
+    ur_plan_cache_limit(g, (size_t)256 << 20);
     g->off = ur__rewrites_named(getenv("UR_OFF"));
     return g;
 }
 
-static void free_tape(ur__tape *t)
+void ur__tape_free(ur__tape *t)
 {
     ur__realloc(t->node, t->cap * sizeof *t->node, 0);
     ur__realloc(t->origin, t->origin_cap * sizeof *t->origin, 0);
     ur__realloc(t->operand, t->operand_cap * sizeof *t->operand, 0);
     ur__realloc(t->attr, t->attr_cap * sizeof *t->attr, 0);
+    *t = (ur__tape){ 0 };
 }
 
 void ur_graph_free(ur_graph *g)
@@ -45,8 +46,8 @@ void ur_graph_free(ur_graph *g)
         g->section[i]->pinned--;
     g->n_sections = 0;
     ur__cache_free(g);
-    free_tape(&g->tape);
-    free_tape(&g->expanded);
+    ur__tape_free(&g->tape);
+    ur__tape_free(&g->expanded);
     for (size_t i = 0; i < g->n_slots; i++) {
         ur__slot *s = &g->slot[i];
         ur__realloc(s->import, s->import_cap * sizeof *s->import, 0);
@@ -181,9 +182,11 @@ void ur_watch(ur_graph *g, bool on)
 
 void ur_plan_cache_limit(ur_graph *g, size_t bytes)
 {
+    enum { ONCE = 64 };
     if (!g)
         return;
     g->plan_limit = bytes;
+    g->once_limit = bytes / ONCE;
     ur__cache_trim(g);
 }
 

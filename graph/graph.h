@@ -151,7 +151,8 @@ UR_API void ur_set_threads(ur_graph *g, int n);
 UR_API void ur_watch(ur_graph *g, bool on);
 
 /* Bytes at most that the cache of plans may hold; 256 MB at first. The least recently used plan
- * leaves; plans that served one tape only have a sixteenth of the room. */
+ * leaves; plans that served one tape only have a 64th of the room, and more once tapes come again
+ * whose plans are gone. */
 UR_API void ur_plan_cache_limit(ur_graph *g, size_t bytes);
 
 /* Switches a rewrite of the planner off or on by name: "batch", "hoist", "split", "swap", "mmerge",

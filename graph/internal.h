@@ -39,6 +39,7 @@ typedef struct ur__block {
     size_t bytes;
 } ur__block;
 bool ur__block_grow(ur__block *b, size_t bytes);
+bool ur__block_renew(ur__block *b, size_t bytes);       /* what was in it is lost if it grows */
 void ur__block_free(ur__block *b);
 
 /* --------------------------------------------------------------------------------------- errors */
@@ -215,7 +216,9 @@ struct ur_graph {
     size_t n_sections, section_cap;
 
     ur__plan *plans;            /* the cache, most recently used first */
-    size_t plan_bytes, plan_limit;
+    size_t plan_bytes, plan_limit, once_limit;
+    uint64_t dropped[256];      /* hashes of plans that left the cache, the last ones */
+    size_t n_dropped;
     ur__bump scratch;           /* of planning */
     size_t plans_made, plans_cached;
     double record_ns, plan_ns, record_start;
@@ -224,6 +227,8 @@ struct ur_graph {
 };
 
 static inline ur_graph *ur__graph(ur_node x) { return (ur_graph *)x.owner; }
+
+void ur__tape_free(ur__tape *t);
 
 /* Whether x is a live node of g's current tape or a parameter of a store. */
 bool ur__live(ur_node x);

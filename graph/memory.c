@@ -142,28 +142,44 @@ static void ask_for_large_pages(void *raw, size_t bytes)
 #endif
 }
 
-bool ur__block_grow(ur__block *b, size_t bytes)
+/* A new block of `bytes`, or of `more` if there is memory for it. */
+static bool new_block(ur__block *b, size_t bytes, size_t more)
 {
-    if (bytes <= b->bytes && b->raw)
-        return true;
     if (bytes > PTRDIFF_MAX - LINE)
         return false;
-    /* Exact at first, by half at least from then on: a block that grows often is copied seldom. */
-    size_t room = b->bytes + b->bytes / 2;
-    if (room < bytes)
-        room = bytes;
+    size_t room = more < bytes ? bytes : more;
     void *raw = ur__realloc(NULL, 0, room + LINE);
     if (!raw && room > bytes)
         raw = ur__realloc(NULL, 0, (room = bytes) + LINE);
     if (!raw)
         return false;
     ask_for_large_pages(raw, room + LINE);
-    char *p = align(raw);
-    if (b->bytes)
-        memcpy(p, b->p, b->bytes);
-    ur__block_free(b);
-    *b = (ur__block){ .p = p, .raw = raw, .bytes = room };
+    *b = (ur__block){ .p = align(raw), .raw = raw, .bytes = room };
     return true;
+}
+
+/* Exact at first, by half at least from then on: a block that grows often is copied seldom. */
+bool ur__block_grow(ur__block *b, size_t bytes)
+{
+    ur__block old = *b;
+    if (bytes <= b->bytes && b->raw)
+        return true;
+    if (!new_block(b, bytes, b->bytes + b->bytes / 2))
+        return false;
+    if (old.bytes)
+        memcpy(b->p, old.p, old.bytes);
+    ur__block_free(&old);
+    return true;
+}
+
+/* By an eighth, since nothing is copied and the old block is gone before the new one is there. */
+bool ur__block_renew(ur__block *b, size_t bytes)
+{
+    const size_t more = b->bytes + b->bytes / 8;
+    if (bytes <= b->bytes && b->raw)
+        return true;
+    ur__block_free(b);
+    return new_block(b, bytes, more);
 }
 
 void ur__block_free(ur__block *b)

@@ -328,6 +328,28 @@ TEST(plans_are_cached_and_bounded)
     ur_params_free(ps);
 }
 
+TEST(plans_that_come_again_get_more_room)
+{
+    enum { LONGEST = 40 };
+    ur_params *ps = ur_params_new(UR_F64, 3);
+    ur_param(ps, "W", ur_xavier(), 12, 7);
+    ur_param(ps, "b", ur_constant(0), 7);
+    ur_graph *g = ur_graph_new(UR_F64, UR_TRAIN);
+    double grad[500];
+    size_t made[6] = { 0 };
+    ur_plan_cache_limit(g, (size_t)16 << 20);   /* of which new plans have a quarter of a megabyte */
+    for (int round = 0; round < 6; round++) {
+        for (int T = 2; T <= LONGEST; T++)
+            elman(g, ps, T, grad);
+        made[round] = ur_stats(g).plans_made;
+    }
+    CHECK_INT(made[0], LONGEST - 1);
+    CHECK(made[1] > made[0]);                   /* else they had room enough from the start */
+    CHECK_INT(made[5], made[4]);
+    ur_graph_free(g);
+    ur_params_free(ps);
+}
+
 TEST(watch_names_the_culprit)
 {
     ur_params *ps = ur_params_new(UR_F64, 3);
@@ -380,4 +402,5 @@ TEST_MAIN(T(runs_lazily_and_reads), T(refuses_a_value_that_changed), T(sections)
           T(gradient_stamps), T(sparse_rows), T(states_chain_over_replays),
           T(stale_and_foreign_nodes),
           T(rewrites_change_nothing), T(plans_are_cached_and_bounded),
+          T(plans_that_come_again_get_more_room),
           T(watch_names_the_culprit), T(prints_and_draws))

@@ -30,6 +30,18 @@ static size_t bytes_of(const ur__plan *p)
     return p->memory.bytes + p->step_cap * sizeof *p->step + p->consts.bytes;
 }
 
+/* A tape whose plan was dropped before anybody asked for it comes again: the room was too small. */
+static void widen(ur_graph *g)
+{
+    const size_t n = sizeof g->dropped / sizeof *g->dropped;
+    for (size_t i = 0; i < n; i++)
+        if (g->dropped[i] == g->tape.hash) {
+            g->dropped[i] = 0;
+            g->once_limit = 2 * g->once_limit < g->plan_limit ? 2 * g->once_limit : g->plan_limit;
+            return;
+        }
+}
+
 ur__plan *ur__cache_find(ur_graph *g)
 {
     uint64_t kept = kept_hash(g);
@@ -42,6 +54,7 @@ ur__plan *ur__cache_find(ur_graph *g)
         p->found = true;
         return g->plans = p;
     }
+    widen(g);
     return NULL;
 }
 
@@ -80,19 +93,20 @@ void ur__plan_free(ur_graph *g, ur__plan *p)
     ur__realloc(p, sizeof *p, 0);
 }
 
-/* Drops plans from the least recently used on; plans of the present tape stay. Tapes that never
- * come again, trees say, get a small part of the room. */
+/* Drops plans from the least recently used on; plans of the present tape stay. Those that nobody
+ * asked for a second time, as of trees, get a room of their own, which is small until it shows that
+ * they would have been wanted. */
 void ur__cache_trim(ur_graph *g)
 {
-    enum { PART = 16 };
     size_t bytes = 0, once = 0;
     g->plans_cached = 0;
     for (ur__plan **at = &g->plans; *at;) {
         ur__plan *p = *at;
         once += p->found ? 0 : bytes_of(p);
         if (at != &g->plans && !p->pinned &&
-            (bytes + bytes_of(p) > g->plan_limit || (!p->found && once > g->plan_limit / PART))) {
+            (bytes + bytes_of(p) > g->plan_limit || (!p->found && once > g->once_limit))) {
             once -= p->found ? 0 : bytes_of(p);
+            g->dropped[g->n_dropped++ % (sizeof g->dropped / sizeof *g->dropped)] = p->hash;
             *at = p->next;
             ur__plan_free(g, p);
             continue;

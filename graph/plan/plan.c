@@ -145,12 +145,25 @@ ur__plan *ur__plan_new(ur_graph *g)
     return NULL;
 }
 
+/* What planning a long tape took is as much as the plan itself, and is seldom needed again. */
+static void give_back(ur_graph *g)
+{
+    enum { KEPT = 8 << 20 };
+    const ur__tape *t = &g->expanded;
+    if (g->scratch.bytes + t->cap * (sizeof *t->node + sizeof *t->origin) <= KEPT)
+        return;
+    ur__bump_free(&g->scratch);
+    ur__tape_free(&g->expanded);
+}
+
 ur__plan *ur__plan_for(ur_graph *g)
 {
     ur__plan *p = ur__cache_find(g);
     if (!p) {
         double start = ur__now_ns();
-        if (!(p = ur__plan_new(g)))
+        p = ur__plan_new(g);
+        give_back(g);
+        if (!p)
             return NULL;
         ur__cache_insert(g, p);
         g->plans_made++;
