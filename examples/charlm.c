@@ -60,7 +60,7 @@ typedef struct {
 static void build(model *m)
 {
     ur_cell *layer[MOST_LAYERS];
-    ur_params *ps = m->params = ur_params_new(UR_F32, kit_settings.seed);
+    ur_params *ps = m->params = ur_params_new(kit_run_type(), kit_settings.seed);
     kit_need(ps);
     m->embed = ur_embedding_new(ps, "embed", m->vocabulary.size, embed);
     for (int k = 0; k < layers; k++) {

@@ -350,7 +350,8 @@ UR_API void ur_set_allocator(ur_allocator *allocate, void *user);
 
 /* ------------------------------------------------------------------------------------- printing */
 
-/* What runs, in which order, which nodes it merged, bytes, flops. Plans the tape if needed. */
+/* What runs, in which order, which nodes it merged, bytes, flops; of rewrites that are off, what
+ * they would have done. Plans the tape if needed. */
 UR_API bool ur_print_plan(ur_graph *g, FILE *to);
 /* The tape as Graphviz DOT, clusters by scope and time step. */
 UR_API bool ur_print_dot(ur_graph *g, FILE *to);

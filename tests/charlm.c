@@ -5,15 +5,6 @@
 
 /* ---- Logs and saved runs ---- */
 
-/* The value of a number in a line of the log. */
-static double field(const char *line, const char *key)
-{
-    char quoted[64];
-    snprintf(quoted, sizeof quoted, "\"%s\": ", key);
-    const char *at = strstr(line, quoted), *end = strchr(line, '\n');
-    return at && (!end || at < end) ? strtod(at + strlen(quoted), NULL) : NAN;
-}
-
 /* The log without what depends on the clock. */
 static const char *timeless(const char *path, char *out, size_t size)
 {
@@ -34,7 +25,7 @@ static void check_same_run(const char *a, const char *b)
 {
     static const char *const texts[] = {
         "format", "cell", "hidden", "layers", "embed", "batch", "steps", "optim", "lr", "clip",
-        "seed", "dropout", "text", "vocabulary", "at.update", "at.epoch", "at.position",
+        "precision", "seed", "dropout", "text", "vocabulary", "at.update", "at.epoch", "at.position",
         "at.logged", "at.random", "at.loss", "at.recent", "at.train_loss", "at.valid_loss",
         "plot.trained", "plot.validated",
     };
@@ -75,7 +66,7 @@ TEST(help_explains_every_option)
     static const char *const names[] = {
         "data", "cell", "hidden", "layers", "embed", "batch", "steps", "epochs", "updates", "lr",
         "optim", "clip", "dropout", "seed", "threads", "save", "resume", "load", "log", "plot",
-        "sample", "prime", "temperature", "top-k", "top-p",
+        "sample", "prime", "temperature", "top-k", "top-p", "precision",
     };
     CHECK_INT(charlm("--help"), 0);
     CHECK_STR(child.err, "");

@@ -90,4 +90,15 @@ static inline const char *keep(const char *name)
 
 static const char tiny[] = "--hidden 12 --embed 6 --batch 4 --steps 8 --threads 1";
 
+/* ---- Logs ---- */
+
+/* The value of a number in a line of the log. */
+static inline double field(const char *line, const char *key)
+{
+    char quoted[64];
+    snprintf(quoted, sizeof quoted, "\"%s\": ", key);
+    const char *at = strstr(line, quoted), *end = strchr(line, '\n');
+    return at && (!end || at < end) ? strtod(at + strlen(quoted), NULL) : NAN;
+}
+
 #endif

@@ -97,7 +97,7 @@ void kit_log_double(kit_log *log, const char *key, double value)
     if (!log->file)
         return;
     put_key(log, key);
-    fputs(isfinite(value) ? kit_number(text, "%.9g", value) : "null", log->file);
+    fputs(isfinite(value) ? kit_number(text, "%.12g", value) : "null", log->file);
 }
 
 void kit_log_text(kit_log *log, const char *key, const char *value)

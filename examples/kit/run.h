@@ -34,6 +34,7 @@ enum { KIT_INTERRUPTED = 130 };
  * defaults, which a program may change before kit_args. */
 extern struct kit_settings {
     const char *optim, *save, *resume, *log, *plot;
+    const char *precision;      /* "float" */
     double lr, clip;            /* 2e-3, 5 */
     int64_t epochs, updates;    /* 5, and 0: that many epochs; updates are for the whole run */
     uint64_t seed;              /* 1 */
@@ -50,6 +51,8 @@ extern struct kit_settings {
     KIT_SAVED(KIT_KEPT, "lr", &kit_settings.lr, "(0,1e30]", "X", "learning rate"), \
     KIT_SAVED(KIT_KEPT, "clip", &kit_settings.clip, "[0,inf)", "X", \
               "norm to which gradients are clipped; 0: as they are"), \
+    KIT_SAVED(KIT_FIXED, "precision", &kit_settings.precision, "float|double", "NAME", \
+              "of the numbers to compute with"), \
     KIT_SAVED(KIT_FIXED, "seed", &kit_settings.seed, NULL, "N", "seed of all random numbers"), \
     KIT_OPTION("threads", &kit_settings.threads, "[0,1024]", "N", \
                "threads to compute with; 0: one a core"), \
@@ -75,7 +78,9 @@ const char *kit_saved(const char *path, const char *key);
 
 /* Dies with the text of the first error of a graph or a store, if it has one, or if it is NULL. */
 void kit_need(const void *graph_or_store);
-/* A graph in single precision with the seed and the threads of the settings. */
+/* The precision of the settings, for stores; a graph of it with the seed and the threads of the
+ * settings. */
+ur_type kit_run_type(void);
 ur_graph *kit_run_graph(int mode);
 /* The optimiser of the settings. momentum and nesterov have 0.9. */
 ur_optim *kit_run_optim(ur_params *ps);

@@ -10,7 +10,7 @@
 #include <unistd.h>
 
 struct kit_settings kit_settings = {
-    .optim = "adam", .lr = 2e-3, .clip = 5, .epochs = 5, .seed = 1,
+    .optim = "adam", .precision = "float", .lr = 2e-3, .clip = 5, .epochs = 5, .seed = 1,
 };
 static struct kit_settings *const set = &kit_settings;
 
@@ -29,9 +29,14 @@ void kit_need(const void *graph_or_store)
         kit_die("%s", ur_error(graph_or_store));
 }
 
+ur_type kit_run_type(void)
+{
+    return strcmp(set->precision, "double") == 0 ? UR_F64 : UR_F32;
+}
+
 ur_graph *kit_run_graph(int mode)
 {
-    ur_graph *g = ur_graph_new(UR_F32, mode);
+    ur_graph *g = ur_graph_new(kit_run_type(), mode);
     long cores = sysconf(_SC_NPROCESSORS_ONLN);
     kit_need(g);
     ur_seed(g, set->seed);

@@ -102,6 +102,39 @@ static void print_step(const ur_graph *g, FILE *to, const ur__step *s, const ur_
         fprintf(to, " (in %s)", scope);
 }
 
+static void print_merged(FILE *to, const ur__plan *p, int rewrite)
+{
+    fprintf(to, "%zu merged", p->merged[rewrite]);
+    if (p->saved[rewrite] > 0) {
+        fputs(", saves ", to);
+        print_bytes(to, p->saved[rewrite]);
+    }
+}
+
+/* What a rewrite that is off would have done: a plan of the same tape with it is made to tell. */
+static void print_missed(ur_graph *g, FILE *to, const ur__plan *p, int rewrite)
+{
+    const uint32_t off = g->off;
+    const size_t done = g->done, n_kept = g->n_kept;
+    fputs("off", to);
+    if (p->done > 0)                    /* of a section, whose beginning is run */
+        return;
+    g->off = p->off & ~(1u << rewrite);
+    g->done = g->n_kept = 0;
+    ur__plan *with = ur__plan_new(g);
+    g->off = off;
+    g->done = done;
+    g->n_kept = n_kept;
+    if (!with)
+        return;
+    fputs("; with it: ", to);
+    print_merged(to, with, rewrite);
+    fprintf(to, "; %zu steps, arena ", with->n_steps);
+    print_bytes(to, (double)with->arena_bytes);
+    fprintf(to, ", %.4g Mflop", with->flops / 1e6);
+    ur__plan_free(g, with);
+}
+
 bool ur_print_plan(ur_graph *g, FILE *to)
 {
     if (!g || g->owner.failed)
@@ -121,15 +154,10 @@ bool ur_print_plan(ur_graph *g, FILE *to)
     fprintf(to, ", %.4g Mflop in products\n", p->flops / 1e6);
     for (int i = 0; i < UR__N_REWRITES; i++) {
         fprintf(to, "  %-11s", name[i]);
-        if (p->off >> i & 1) {
-            fputs("off\n", to);
-            continue;
-        }
-        fprintf(to, "%zu merged", p->merged[i]);
-        if (p->saved[i] > 0) {
-            fputs(", saves ", to);
-            print_bytes(to, p->saved[i]);
-        }
+        if (p->off >> i & 1)
+            print_missed(g, to, p, i);
+        else
+            print_merged(to, p, i);
         fputc('\n', to);
     }
     for (size_t i = 0; i < p->n_steps; i++) {
