@@ -1,0 +1,107 @@
+/* structured.h: losses over whole labellings, and the models that recurrent networks are compared
+ * with: linear-chain CRF, CTC, hidden Markov model, n-gram model, bag of words, windows.
+ *
+ *     ur_chain crf = ur_crf_new(ps, "crf", K);
+ *     ...
+ *     ur_node e = ur_linear(out, h);                              // emissions [T,B,K]
+ *     ur_node loss = ur_crf_loss(crf, e, labels, lengths);        // trained with
+ *     ur_node path = ur_chain_best(crf, e, lengths, NULL);        // int32 [T,B]: tagged with
+ *
+ * Letters: T steps, B rows of a batch, K labels or states, V symbols. A sequence is [T, B, ...];
+ * lengths[b] in [0, T] are those of its rows, an array of the program, NULL where all are T. What
+ * lies beyond a row's length is never looked at: numbers may be NaN, ids may be anything, and no
+ * gradient gets there. Lengths are data here, not structure: a batch of equal T, B, K and other
+ * lengths has the same plan. All sums of products are sums of exponentials in log space, so that
+ * nothing underflows, and -inf (a thing forbidden) is legal everywhere.
+ */
+#ifndef UR_STRUCTURED_H
+#define UR_STRUCTURED_H
+
+#include "unroll/graph.h"
+#include "unroll/ops.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* --------------------------------------------------------------------------------- live positions
+ *
+ * What the rest is made with, for models of one's own. */
+
+/* [T,B,1]: 1 where t < lengths[b], else 0. Fails: a length that is not in [0, T]. */
+#define ur_live_steps(g, T, B, lengths) ur_live_steps_at(UR_AT(""), g, T, B, lengths)
+UR_API ur_node ur_live_steps_at(ur_at at, ur_graph *g, int T, int B, const int lengths[]);
+UR_API ur_node (ur_live_steps)(ur_graph *g, int T, int B, const int lengths[]);
+
+/* int32 ids [T,B] with `padding` in the places beyond the lengths. */
+#define ur_live_ids(ids, lengths, padding) ur_live_ids_at(UR_AT(#ids), ids, lengths, padding)
+UR_API ur_node ur_live_ids_at(ur_at at, ur_node ids, const int lengths[], int padding);
+UR_API ur_node (ur_live_ids)(ur_node ids, const int lengths[], int padding);
+
+/* False, with an error of the graph that names `what` and the length, if one is not in [0, T]. */
+UR_API bool ur_lengths_fit(ur_graph *g, ur_at at, const char *what, const int lengths[], int T,
+                           int B);
+
+/* ------------------------------------------------------------------------------------ linear chain
+ *
+ * The score of a labelling y_1 .. y_n of one row with emissions x [n,K] is
+ *     s(x, y) = start[y_1] + x[1,y_1] + sum_t>1 (transitions[y_t-1, y_t] + x[t,y_t]) + end[y_n]
+ * and 0 for n = 0. start [K] and end [K] may be UR_NIL: zeros. transitions [K,K], from row to
+ * column. They are parameters or nodes: a CRF's are free, a hidden Markov model's are logarithms of
+ * probabilities. */
+typedef struct ur_chain {
+    ur_node start, transitions, end;
+} ur_chain;
+
+/* ln sum over all labellings of e^s: emissions [T,B,K] -> [B], 0 for a row of length 0. Its
+ * gradient in emissions[t,b,k] is the probability of label k there, in transitions[j,k] the
+ * expected count of that step. Time and memory are T B K^2, a few nodes a step. */
+#define ur_chain_log_sum(chain, emissions, lengths)                                                \
+    ur_chain_log_sum_at(UR_AT(#emissions), chain, emissions, lengths)
+/* s of given labels, int32 [T,B] in [0, K): [B]. Fails in the run: a label that is not. */
+#define ur_chain_score(chain, emissions, labels, lengths)                                          \
+    ur_chain_score_at(UR_AT(#emissions ", " #labels), chain, emissions, labels, lengths)
+/* The labelling with the largest s (Viterbi 1967): int32 [T,B], UR_IGNORE beyond the lengths, so
+ * that it can serve as the labels of a cross-entropy; of equal ones that with the smaller label, at
+ * the last place where they differ. *score, if not NULL, becomes its s, [B], through which
+ * gradients flow (the loss of Collins's perceptron: it minus the score of the right labels). */
+#define ur_chain_best(chain, emissions, lengths, score)                                            \
+    ur_chain_best_at(UR_AT(#emissions), chain, emissions, lengths, score)
+UR_API ur_node ur_chain_log_sum_at(ur_at at, ur_chain chain, ur_node emissions,
+                                   const int lengths[]);
+UR_API ur_node ur_chain_score_at(ur_at at, ur_chain chain, ur_node emissions, ur_node labels,
+                                 const int lengths[]);
+UR_API ur_node ur_chain_best_at(ur_at at, ur_chain chain, ur_node emissions, const int lengths[],
+                                ur_node *score);
+UR_API ur_node (ur_chain_log_sum)(ur_chain chain, ur_node emissions, const int lengths[]);
+UR_API ur_node (ur_chain_score)(ur_chain chain, ur_node emissions, ur_node labels,
+                                const int lengths[]);
+UR_API ur_node (ur_chain_best)(ur_chain chain, ur_node emissions, const int lengths[],
+                               ur_node *score);
+
+/* Linear-chain conditional random field             Lafferty, McCallum and Pereira 2001
+ *     p(y | x) = e^s(x, y) / sum_y' e^s(x, y')
+ * Parameters "name.transitions", "name.start", "name.end", from U(-0.1, 0.1); ..._with: as
+ * given. */
+UR_API ur_chain ur_crf_new(ur_params *ps, const char *name, int K);
+UR_API ur_chain ur_crf_with(ur_params *ps, const char *name, int K, ur_init start);
+
+/* -ln p(labels | emissions), in nats: emissions [T,B,K], labels int32 [T,B]. ur_crf_loss is the
+ * mean over the B rows, of which one of length 0 has loss 0 and counts; 0 for B = 0. ..._with:
+ * UR_MEAN, UR_TOTAL, or UR_EACH [B]. Fails: shapes that do not fit, a length that is not in [0, T];
+ * in the run, a label of a live step that is not in [0, K). */
+#define ur_crf_loss(crf, emissions, labels, lengths)                                               \
+    ur_crf_loss_at(UR_AT(#emissions ", " #labels), crf, emissions, labels, lengths, UR_MEAN)
+#define ur_crf_loss_with(crf, emissions, labels, lengths, reduction)                               \
+    ur_crf_loss_at(UR_AT(#emissions ", " #labels), crf, emissions, labels, lengths, reduction)
+UR_API ur_node ur_crf_loss_at(ur_at at, ur_chain crf, ur_node emissions, ur_node labels,
+                              const int lengths[], ur_reduction reduction);
+UR_API ur_node (ur_crf_loss)(ur_chain crf, ur_node emissions, ur_node labels, const int lengths[]);
+UR_API ur_node (ur_crf_loss_with)(ur_chain crf, ur_node emissions, ur_node labels,
+                                  const int lengths[], ur_reduction reduction);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif
