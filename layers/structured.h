@@ -100,6 +100,60 @@ UR_API ur_node (ur_crf_loss)(ur_chain crf, ur_node emissions, ur_node labels, co
 UR_API ur_node (ur_crf_loss_with)(ur_chain crf, ur_node emissions, ur_node labels,
                                   const int lengths[], ur_reduction reduction);
 
+/* -------------------------------------------------------------------------------------------- CTC
+ *
+ * Connectionist temporal classification                                    Graves et al. 2006
+ *
+ * -ln of the probability that a labelling is what is left of the T steps when repetitions are
+ * merged and blanks dropped, in nats: the sum over all such paths. logits [T,B,V], of which the
+ * softmax is taken here. labels are those of all rows one after the other, n_labels[b] >= 0 of row
+ * b, in [0, V) and not the blank, which is any of [0, V). lengths[b] are the steps of row b.
+ *     -ln sum over paths of prod_t softmax(logits[t,b])[path_t]
+ * ur_ctc_loss is the mean over the B rows (PyTorch's 'mean' divides by n_labels first), 0 for
+ * B = 0. ..._with: UR_MEAN, UR_TOTAL, or UR_EACH [B].
+ *
+ * An empty labelling is legal. One that needs more steps than the row has (its labels, and a blank
+ * between equal neighbours) has probability 0: the loss of its row is +inf, or 0 with
+ * `zero_infinity`; its gradient is zero either way, and the other rows' are what they are.
+ * Labels and lengths are data. The plan depends on T, B, V and the largest of n_labels, up to the
+ * next multiple of 8; on whether lengths is NULL. Time and memory: T B (V + 6 max n_labels).
+ * Fails: logits not [T,B,V], a label, the blank or a length out of its range. */
+#define ur_ctc_loss(logits, labels, n_labels, lengths, blank)                                      \
+    ur_ctc_loss_at(UR_AT(#logits), logits, labels, n_labels, lengths, blank, false, UR_MEAN)
+#define ur_ctc_loss_with(logits, labels, n_labels, lengths, blank, zero_infinity, reduction)       \
+    ur_ctc_loss_at(UR_AT(#logits), logits, labels, n_labels, lengths, blank, zero_infinity,        \
+                   reduction)
+UR_API ur_node ur_ctc_loss_at(ur_at at, ur_node logits, const int labels[], const int n_labels[],
+                              const int lengths[], int blank, bool zero_infinity,
+                              ur_reduction reduction);
+UR_API ur_node (ur_ctc_loss)(ur_node logits, const int labels[], const int n_labels[],
+                             const int lengths[], int blank);
+UR_API ur_node (ur_ctc_loss_with)(ur_node logits, const int labels[], const int n_labels[],
+                                  const int lengths[], int blank, bool zero_infinity,
+                                  ur_reduction reduction);
+
+/* What a program has read of ur_log_softmax(logits): log_p [T,B,V], floats or doubles. */
+typedef struct ur_ctc_output {
+    ur_type type;               /* UR_F32 or UR_F64 */
+    const void *log_p;
+    int T, B, V, blank;
+} ur_ctc_output;
+
+/* Labels for the first `length` steps of row b, into labels[length]; returns how many. *log_p may
+ * be NULL.
+ *     best_path   of the most likely path, whose probability ln *log_p is (of equal labels the
+ *                 first). Time: length V.
+ *     beam        prefix beam search: the most likely of the labellings that `width` prefixes lead
+ *                 to, with the probability of all its paths among them; exact when no prefix was
+ *                 left out. Of equal ones those that were found first. Time: at most
+ *                 length width V log(width), memory: width (length + V).
+ * -1: an argument is out of its range (b, length, blank, type, width < 1), or out of memory. NaN
+ * counts as improbable. */
+UR_API int ur_ctc_best_path(const ur_ctc_output *o, int b, int length, int labels[],
+                            double *log_p);
+UR_API int ur_ctc_beam(const ur_ctc_output *o, int b, int length, int width, int labels[],
+                       double *log_p);
+
 #ifdef __cplusplus
 }
 #endif
