@@ -154,6 +154,38 @@ UR_API int ur_ctc_best_path(const ur_ctc_output *o, int b, int length, int label
 UR_API int ur_ctc_beam(const ur_ctc_output *o, int b, int length, int width, int labels[],
                        double *log_p);
 
+/* ---------------------------------------------------------------------------- hidden Markov model
+ *
+ * K hidden states, V symbols                    Rabiner 1989; by gradient: Baldi and Chauvin 1994
+ *     p(x) = sum over y of pi[y_1] E[y_1,x_1] prod_t>1 A[y_t-1,y_t] E[y_t,x_t]
+ * Parameters are logits, "name.start" [K], "name.transitions" [K,K], "name.emissions" [K,V], of
+ * which the softmax by row is pi, A, E: so they are trained as any others are. They start as
+ * N(0, 1), since equal states would stay equal; ..._with: as given. */
+typedef struct ur_hmm {
+    ur_node start, transitions, emissions;
+} ur_hmm;
+UR_API ur_hmm ur_hmm_new(ur_params *ps, const char *name, int K, int V);
+UR_API ur_hmm ur_hmm_with(ur_params *ps, const char *name, int K, int V, ur_init start);
+
+/* Of ids int32 [T,B] in [0, V), time and memory T B K^2:
+ *     hmm_log_p   ln p(x), [B], 0 for rows of length 0
+ *     hmm_loss    -ln p of all rows over the number of all symbols: nats a symbol, 0 for none
+ *     hmm_best    the most likely states, int32 [T,B], UR_IGNORE beyond the lengths; *log_p, if not
+ *                 NULL, becomes ln p(x, y) of them, [B]
+ * Fails: shapes that do not fit, a length that is not in [0, T]; in the run, an id of a live step
+ * that is not in [0, V). */
+#define ur_hmm_log_p(hmm, ids, lengths) ur_hmm_log_p_at(UR_AT(#ids), hmm, ids, lengths)
+#define ur_hmm_loss(hmm, ids, lengths)  ur_hmm_loss_at(UR_AT(#ids), hmm, ids, lengths)
+#define ur_hmm_best(hmm, ids, lengths, log_p)                                                      \
+    ur_hmm_best_at(UR_AT(#ids), hmm, ids, lengths, log_p)
+UR_API ur_node ur_hmm_log_p_at(ur_at at, ur_hmm hmm, ur_node ids, const int lengths[]);
+UR_API ur_node ur_hmm_loss_at(ur_at at, ur_hmm hmm, ur_node ids, const int lengths[]);
+UR_API ur_node ur_hmm_best_at(ur_at at, ur_hmm hmm, ur_node ids, const int lengths[],
+                              ur_node *log_p);
+UR_API ur_node (ur_hmm_log_p)(ur_hmm hmm, ur_node ids, const int lengths[]);
+UR_API ur_node (ur_hmm_loss)(ur_hmm hmm, ur_node ids, const int lengths[]);
+UR_API ur_node (ur_hmm_best)(ur_hmm hmm, ur_node ids, const int lengths[], ur_node *log_p);
+
 #ifdef __cplusplus
 }
 #endif
