@@ -186,6 +186,59 @@ UR_API ur_node (ur_hmm_log_p)(ur_hmm hmm, ur_node ids, const int lengths[]);
 UR_API ur_node (ur_hmm_loss)(ur_hmm hmm, ur_node ids, const int lengths[]);
 UR_API ur_node (ur_hmm_best)(ur_hmm hmm, ur_node ids, const int lengths[], ur_node *log_p);
 
+/* ----------------------------------------------------------------------------------- n-gram model
+ *
+ * What follows the last n - 1 symbols, by counting, with interpolated Witten-Bell smoothing (Witten
+ * and Bell 1991): a program's plain functions over ids, without a graph.
+ *     p(w | h) = (c(h w) + d(h) p(w | h')) / (c(h) + d(h)),     below the empty context: 1 / V
+ * h the last symbols, h' without the first of them; c(h w) how often w followed h, c(h) the sum of
+ * that over all w, d(h) how many different w there were. A context never seen is left out, so is
+ * what lies before the beginning of a text. Probabilities are above 0 and sum to 1. */
+typedef struct ur_ngram ur_ngram;
+enum { UR_NGRAM_ORDER = 8 };
+
+/* A model of order n, 1 to UR_NGRAM_ORDER, over ids in [0, V). It lives in the store, as its memory
+ * does, and is freed with it. NULL, with an error of the store, where these do not fit or there is
+ * no memory; the functions below refuse NULL, a store with an error, and ids out of range, which is
+ * an error of the store. */
+UR_API ur_ngram *ur_ngram_new(ur_params *ps, int order, int V);
+
+/* Counts a text: all its strings of up to n symbols. Texts can be added at any time; none goes on
+ * where another one ended. n look-ups a symbol; 50 to 100 bytes for each different string. False on
+ * error; of a text for which there was no memory a beginning may have been counted. */
+UR_API bool ur_ngram_add(ur_ngram *m, const int32_t ids[], size_t n);
+
+/* ln p of the next symbol after a history of n symbols, of which the last ones count; of a whole
+ * text, from its first symbol on; NaN on error. */
+UR_API double ur_ngram_log_p(const ur_ngram *m, const int32_t history[], size_t n, int32_t next);
+UR_API double ur_ngram_text_log_p(const ur_ngram *m, const int32_t ids[], size_t n);
+/* p of all symbols after a history into p[V]; false on error. */
+UR_API bool ur_ngram_next(const ur_ngram *m, const int32_t history[], size_t n, double p[]);
+
+/* Draws ids[given .. n) one after the other, each after all before it; a seed always gives the
+ * same ids. Time: V n a symbol. False on error. */
+UR_API bool ur_ngram_generate(const ur_ngram *m, uint64_t seed, int32_t ids[], size_t given,
+                              size_t n);
+
+/* -------------------------------------------------------------------------------- bags and windows
+ *
+ * What a recurrent network is compared with: embedded words without their order, or the words
+ * nearby, below any feed-forward layers. */
+
+/* x [T,B,F] -> [B,F]: the UR_MEAN over the steps of each row, or their UR_TOTAL; zeros for rows of
+ * length 0. Fails: x not [T,B,F], a length that is not in [0, T], another `how`. */
+#define ur_bag(x, lengths, how) ur_bag_at(UR_AT(#x), x, lengths, how)
+UR_API ur_node ur_bag_at(ur_at at, ur_node x, const int lengths[], ur_reduction how);
+UR_API ur_node (ur_bag)(ur_node x, const int lengths[], ur_reduction how);
+
+/* x [T,B,F] -> [T,B,(before + 1 + after) F]: at each step the inputs from `before` steps ago to
+ * `after` steps ahead side by side, the earliest first, zeros where the row has none; zeros beyond
+ * the lengths. The k last inputs: before = k - 1, after = 0 (Bengio et al. 2003); a centred window:
+ * before = after. Fails as ur_bag does; before or after below 0. */
+#define ur_window(x, lengths, before, after) ur_window_at(UR_AT(#x), x, lengths, before, after)
+UR_API ur_node ur_window_at(ur_at at, ur_node x, const int lengths[], int before, int after);
+UR_API ur_node (ur_window)(ur_node x, const int lengths[], int before, int after);
+
 #ifdef __cplusplus
 }
 #endif
