@@ -261,7 +261,7 @@ TEST(errors)
         (void)x;                                                                                   \
         CHECK(ur_is_nil(call));                                                                    \
         CHECK_HAS(ur_error(g), text);                                                              \
-        CHECK_HAS(ur_error(g), "baselines.c:");                                                        \
+        CHECK_HAS(ur_error(g), "baselines.c:");                                                    \
         ur_error_reset(g);                                                                         \
         ur_clear(g);                                                                               \
     } while (0)

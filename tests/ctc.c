@@ -1,40 +1,8 @@
-/* CTC: losses and gradients against the enumeration of all paths and against PyTorch's; labellings
- * that cannot be; padding; decoding against the enumeration of all labellings. */
-#include "tests/chains.h"
+/* CTC's loss: values and gradients against the enumeration of all paths and against PyTorch's;
+ * labellings that cannot be; padding; texts of errors. */
 #include "tests/counting.h"
+#include "tests/ctc_paths.h"
 #include "tests/reference/ctc.h"
-
-enum { PATHS_T = 5, V = 3 };
-
-/* What is left of a path: its number of labels. */
-static int collapse(const int *path, int n, int blank, int *out)
-{
-    int left = 0;
-    for (int t = 0; t < n; t++)
-        if (path[t] != blank && (t == 0 || path[t] != path[t - 1]))
-            out[left++] = path[t];
-    return left;
-}
-
-/* Probability of labels y[n_y] in row b, of each symbol at each step together with them. */
-static double enumerate_paths(const double *log_p, int n, int B, int b, int blank, const int *y,
-                              int n_y, double occupied[][V])
-{
-    int path[PATHS_T + 1] = { 0 }, left[PATHS_T];
-    double total = 0;
-    memset(occupied, 0, PATHS_T * sizeof *occupied);
-    do {
-        if (collapse(path, n, blank, left) != n_y || memcmp(left, y, sizeof *y * (size_t)n_y) != 0)
-            continue;
-        double p = 1;
-        for (int t = 0; t < n; t++)
-            p *= exp(log_p[(t * B + b) * V + path[t]]);
-        total += p;
-        for (int t = 0; t < n; t++)
-            occupied[t][path[t]] += p;
-    } while (next_sequence(path, n, V));
-    return total;
-}
 
 /* A batch of every kind of labelling: none, one, equal neighbours, as long as the row, no row. */
 enum { MANY = 7 };
@@ -246,135 +214,6 @@ TEST(gradients)
     passes("ties", ur_check(losses, .in = { ur_in_given("x", same, 5, 2, V) }, .ctx = &p));
 }
 
-/* ------------------------------------------------------------------------------------ decoding */
-
-/* The best of all labellings of n steps by enumeration: returns its length. */
-static int best_labelling(const double *log_p, int n, int B, int b, int blank, int *best,
-                          double *most)
-{
-    double occupied[PATHS_T][V];
-    int length = 0;
-    *most = -1;
-    for (int n_y = 0; n_y <= n; n_y++) {
-        int y[PATHS_T + 1] = { 0 };
-        do {
-            bool legal = true;
-            for (int i = 0; i < n_y; i++)
-                legal = legal && y[i] != blank;
-            if (!legal)
-                continue;
-            double p = enumerate_paths(log_p, n, B, b, blank, y, n_y, occupied);
-            if (p > *most) {
-                *most = p;
-                length = n_y;
-                memcpy(best, y, sizeof *y * (size_t)n_y);
-            }
-        } while (next_sequence(y, n_y, V));
-    }
-    return length;
-}
-
-TEST(a_wide_beam_finds_the_best_labelling)
-{
-    enum { N = PATHS_T * 2 * V };
-    for (int trial = 0; trial < 30; trial++) {
-        double log_p[N], most, found, path;
-        float narrow[N];
-        const int n = trial % (PATHS_T + 1), blank = trial % V, b = trial % 2;
-        int best[PATHS_T], out[PATHS_T], line[PATHS_T];
-        fill(log_p, N, 1 + trial % 3);
-        for (int i = 0; i < N; i += V) {
-            double Z = exp(log_p[i]) + exp(log_p[i + 1]) + exp(log_p[i + 2]);
-            for (int k = 0; k < V; k++)
-                narrow[i + k] = (float)(log_p[i + k] -= log(Z));
-        }
-        const int length = best_labelling(log_p, n, 2, b, blank, best, &most);
-        ur_ctc_output o = { UR_F64, log_p, PATHS_T, 2, V, blank };
-        CHECK_INT(ur_ctc_beam(&o, b, n, 100, out, &found), length);
-        CHECK_MEM(out, best, sizeof *out * (size_t)length);
-        CHECK_NEAR(found, log(most), 1e-10);
-        /* a narrow one finds no more, and at least the best path's labelling with width 1 */
-        CHECK(ur_ctc_beam(&o, b, n, 2, out, &found) >= 0);
-        CHECK(found <= log(most) + 1e-10);
-        const int left = ur_ctc_best_path(&o, b, n, line, &path);
-        double occupied[PATHS_T][V];
-        CHECK(left >= 0 && path <= log(most) + 1e-10);
-        CHECK(path <= log(enumerate_paths(log_p, n, 2, b, blank, line, left, occupied)) + 1e-10);
-        o.type = UR_F32, o.log_p = narrow;
-        CHECK_INT(ur_ctc_beam(&o, b, n, 100, out, &found), length);
-        CHECK_NEAR(found, log(most), 1e-5);
-    }
-}
-
-TEST(the_best_path)
-{
-    /* 1 1 - 1 2 2 -> 1 1 2 */
-    static const int path[6] = { 1, 1, 0, 1, 2, 2 };
-    double log_p[6 * V], total;
-    int out[6];
-    for (int t = 0; t < 6; t++)
-        for (int k = 0; k < V; k++)
-            log_p[t * V + k] = log(k == path[t] ? 0.8 : 0.1);
-    ur_ctc_output o = { UR_F64, log_p, 6, 1, V, 0 };
-    CHECK_INT(ur_ctc_best_path(&o, 0, 6, out, &total), 3);
-    CHECK_MEM(out, ((int[]){ 1, 1, 2 }), 3 * sizeof *out);
-    CHECK_NEAR(total, 6 * log(0.8), 1e-14);
-    CHECK_INT(ur_ctc_best_path(&o, 0, 2, out, NULL), 1);
-    CHECK_INT(ur_ctc_best_path(&o, 0, 0, out, &total), 0);
-    CHECK_NEAR(total, 0, 0);
-    CHECK_INT(ur_ctc_beam(&o, 0, 6, 10, out, NULL), 3);
-    log_p[1] = NAN;
-    CHECK(ur_ctc_beam(&o, 0, 6, 10, out, &total) >= 0 && isfinite(total));
-    CHECK_INT(ur_ctc_best_path(&o, 1, 6, out, NULL), -1);
-    CHECK_INT(ur_ctc_best_path(&o, 0, 7, out, NULL), -1);
-    CHECK_INT(ur_ctc_beam(&o, 0, 6, 0, out, NULL), -1);
-    o.blank = V;
-    CHECK_INT(ur_ctc_beam(&o, 0, 6, 4, out, NULL), -1);
-}
-
-/* A long and narrow search: prefixes drop out and come again. Against the sum over all paths of the
- * labelling found, which the beam can only miss a part of. */
-TEST(beams_of_all_widths)
-{
-    enum { LONG = 60, SYMBOLS = 6, N = LONG * SYMBOLS };
-    double x[N], log_p[N], before = -INFINITY;
-    int out[LONG];
-    fill(x, N, 8);
-    for (int width = 1; width <= 4096; width *= 4) {
-        ur_graph *g = ur_graph_new(UR_F64, UR_INFER);
-        ur_node in = ur_input(g, x, LONG, 1, SYMBOLS);
-        CHECK(ur_read(ur_log_softmax(in), log_p, N));
-        ur_ctc_output o = { UR_F64, log_p, LONG, 1, SYMBOLS, 0 };
-        double found;
-        const int n = ur_ctc_beam(&o, 0, LONG, width, out, &found);
-        REQUIRE(n > 0);
-        const double exact = -ur_value(ur_ctc_loss(in, out, &n, NULL, 0));
-        CHECK(found <= exact + 1e-9);
-        CHECK(exact >= before - 1e-9 || width < 16);
-        if (width == 4096)
-            CHECK_NEAR(found, exact, 0.1);
-        before = exact;
-        ur_graph_free(g);
-    }
-}
-
-TEST(search_without_memory)
-{
-    static const double log_p[4 * V];
-    ur_ctc_output o = { UR_F64, log_p, 4, 1, V, 0 };
-    int out[4];
-    for (long call = 1; ; call++) {
-        counting_begin(call);
-        const int n = ur_ctc_beam(&o, 0, 4, 300, out, NULL);
-        const long failed = counting.failed;
-        CHECK(failed ? n == -1 : n >= 0);
-        CHECK_INT(counting.blocks, 0);
-        counting_end();
-        if (!failed)
-            break;
-    }
-}
-
 /* ------------------------------------------------------------------------------------- errors */
 
 TEST(errors)
@@ -408,6 +247,4 @@ TEST(errors)
 }
 
 TEST_MAIN(T(equal_to_enumeration), T(equal_to_pytorch), T(labellings_that_cannot_be),
-          T(nothing_at_all), T(padding_never_matters), T(labels_are_data), T(gradients),
-          T(a_wide_beam_finds_the_best_labelling), T(the_best_path), T(beams_of_all_widths),
-          T(search_without_memory), T(errors))
+          T(nothing_at_all), T(padding_never_matters), T(labels_are_data), T(gradients), T(errors))
