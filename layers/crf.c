@@ -24,6 +24,7 @@ typedef struct batch {
     ur_graph *g;
     ur_chain chain;
     ur_node x, live;            /* emissions, zeros beyond the lengths; [T,B,1], nil without them */
+    ur_node w;                  /* transitions, [K,K,1] */
     const int *length;
     int T, B, K;
 } batch;
@@ -83,28 +84,43 @@ static bool open(batch *c, const char *what, ur_at at, ur_chain chain, ur_node e
 
 /* ----------------------------------------------------------------------------------- recursions */
 
-/* ln sum e^ or max over j of a[j] + transitions[j,k]. */
-static ur_node step(const batch *c, ur_node a, bool best)
+/* [B]: whether rows are longer than t. */
+static ur_node live_at(const batch *c, int t)
 {
-    ur_node from = ur_reshape_at(c->at, a, 3, (int[]){ c->B, c->K, 1 });
-    ur_node sum = ur_add_at(c->at, from, c->chain.transitions);
-    return best ? ur_max_over_at(c->at, sum, 1, (int[]){ 1 })
-                : ur_logsumexp_over_at(c->at, sum, 1, (int[]){ 1 });
+    return ur_reshape_at(c->at, ur_index_at(c->at, c->live, 0, t), 1, (int[]){ c->B });
 }
 
-/* Returns a_T; all of them into a[T] if that is not NULL. */
-static ur_node forward(const batch *c, bool best, ur_node a[])
+/* ln sum e^ or max over j of a[j] + transitions[j,k]: a [K,B]. Rows are innermost, since there are
+ * more of them than labels, mostly, and all of [K,B] is one run for the kernel. */
+static ur_node step(const batch *c, ur_node a, bool best)
 {
-    ur_node now = UR_NIL;
+    ur_node from = ur_reshape_at(c->at, a, 3, (int[]){ c->K, 1, c->B });
+    ur_node sum = ur_add_at(c->at, from, c->w);
+    return best ? ur_max_over_at(c->at, sum, 1, (int[]){ 0 })
+                : ur_logsumexp_over_at(c->at, sum, 1, (int[]){ 0 });
+}
+
+/* A vector of scores as [K,1]. */
+static ur_node column(const batch *c, ur_node v)
+{
+    return ur_reshape_at(c->at, ur_use_at(c->at, c->g, v), 2, (int[]){ c->K, 1 });
+}
+
+/* Returns a_T [K,B]; all of them into a[T] if that is not NULL. */
+static ur_node forward(batch *c, bool best, ur_node a[])
+{
+    ur_node now = UR_NIL, all = ur_permute_at(c->at, c->x, 3, (int[]){ 0, 2, 1 });
+    c->w = ur_reshape_at(c->at, ur_use_at(c->at, c->g, c->chain.transitions), 3,
+                         (int[]){ c->K, c->K, 1 });
     for (int t = 0; t < c->T; t++) {
         ur_scope_begin(c->g, "chain", t);
-        ur_node x = ur_index_at(c->at, c->x, 0, t);
+        ur_node x = ur_index_at(c->at, all, 0, t);
         if (t == 0) {
-            now = c->chain.start.owner ? ur_add_at(c->at, x, c->chain.start) : x;
+            now = c->chain.start.owner ? ur_add_at(c->at, x, column(c, c->chain.start)) : x;
         } else {
             ur_node next = ur_add_at(c->at, step(c, now, best), x);
             if (c->length)
-                next = ur_where_at(c->at, ur_index_at(c->at, c->live, 0, t), next, now);
+                next = ur_where_at(c->at, live_at(c, t), next, now);
             now = next;
         }
         ur_scope_end(c->g);
@@ -116,24 +132,21 @@ static ur_node forward(const batch *c, bool best, ur_node a[])
 
 static ur_node with_end(const batch *c, ur_node a)
 {
-    return c->chain.end.owner ? ur_add_at(c->at, a, c->chain.end) : a;
+    return c->chain.end.owner ? ur_add_at(c->at, a, column(c, c->chain.end)) : a;
 }
 
 /* y [B], 0 for rows of length 0. */
 static ur_node unless_empty(const batch *c, ur_node y)
 {
-    if (!c->length)
-        return y;
-    ur_node first = ur_index_at(c->at, c->live, 0, 0);
-    return ur_select_at(c->at, ur_reshape_at(c->at, first, 1, (int[]){ c->B }), y);
+    return c->length ? ur_select_at(c->at, live_at(c, 0), y) : y;
 }
 
-static ur_node log_sum(const batch *c)
+static ur_node log_sum(batch *c)
 {
     if (c->T == 0)
         return ur_zeros_at(c->at, c->g, 1, (int[]){ c->B });
     ur_node a = with_end(c, forward(c, false, NULL));
-    return unless_empty(c, ur_logsumexp_over_at(c->at, a, 1, (int[]){ 1 }));
+    return unless_empty(c, ur_logsumexp_over_at(c->at, a, 1, (int[]){ 0 }));
 }
 
 ur_node ur_chain_log_sum_at(ur_at at, ur_chain chain, ur_node emissions, const int lengths[])
@@ -209,13 +222,14 @@ static ur_node trace(const batch *c, const ur_node a[], ur_node last)
     ur_node *y = ur_graph_alloc(c->g, (size_t)c->T * sizeof *y);
     if (!y)
         return UR_NIL;
-    ur_node into = ur_transpose_at(c->at, c->chain.transitions);
-    y[c->T - 1] = ur_argmax_at(c->at, last, 1);
+    ur_node into = ur_transpose_at(c->at, ur_use_at(c->at, c->g, c->chain.transitions));
+    y[c->T - 1] = ur_argmax_at(c->at, last, 0);
     for (int t = c->T - 2; t >= 0; t--) {
-        ur_node sum = ur_add_at(c->at, a[t], ur_gather_at(c->at, into, y[t + 1]));
+        ur_node chosen = ur_transpose_at(c->at, ur_gather_at(c->at, into, y[t + 1]));
+        ur_node sum = ur_add_at(c->at, a[t], chosen);
         if (c->length)
-            sum = ur_where_at(c->at, ur_index_at(c->at, c->live, 0, t + 1), sum, last);
-        y[t] = ur_argmax_at(c->at, sum, 1);
+            sum = ur_where_at(c->at, live_at(c, t + 1), sum, last);
+        y[t] = ur_argmax_at(c->at, sum, 0);
     }
     return ur_live_ids_at(c->at, ur_stack_n_at(c->at, y, c->T, 0), c->length, UR_IGNORE);
 }
@@ -233,13 +247,12 @@ ur_node ur_chain_best_at(ur_at at, ur_chain chain, ur_node emissions, const int 
             *score = ur_zeros_at(at, c.g, 1, (int[]){ c.B });
         return ur_ints_at(at, c.g, NULL, 2, (int[]){ 0, c.B });
     }
-    c.chain.transitions = ur_use_at(at, c.g, chain.transitions);
     ur_node *a = ur_graph_alloc(c.g, (size_t)c.T * sizeof *a);
     if (!a)
         return UR_NIL;
     ur_node last = with_end(&c, forward(&c, true, a));
     if (score)
-        *score = unless_empty(&c, ur_max_over_at(at, last, 1, (int[]){ 1 }));
+        *score = unless_empty(&c, ur_max_over_at(at, last, 1, (int[]){ 0 }));
     return trace(&c, a, last);
 }
 
