@@ -12,7 +12,8 @@
  * lies beyond a row's length is never looked at: numbers may be NaN, ids may be anything, and no
  * gradient gets there. Lengths are data here, not structure: a batch of equal T, B, K and other
  * lengths has the same plan. All sums of products are sums of exponentials in log space, so that
- * nothing underflows, and -inf (a thing forbidden) is legal everywhere.
+ * nothing underflows, and -inf (a thing forbidden) is legal as long as something is allowed: a row
+ * without a labelling of positive weight has ln sum -inf, with zero gradient.
  */
 #ifndef UR_STRUCTURED_H
 #define UR_STRUCTURED_H
