@@ -211,6 +211,21 @@ UR_API ur_embedding ur_embedding_with(ur_params *ps, const char *name, int V, in
 UR_API ur_node ur_embed_at(ur_at at, ur_embedding embedding, ur_node ids);
 UR_API ur_node (ur_embed)(ur_embedding embedding, ur_node ids);
 
+/* Layer normalisation over the last axis                             Ba, Kiros and Hinton 2016
+ *     y = (x - m) / sqrt(v + eps) * gain + bias       m, v: mean and variance of the row, over F
+ * x [..., F] -> [..., F], gain and bias [F]; equal to PyTorch's nn.LayerNorm. They start as 1 and
+ * 0; eps is 1e-5 and can be changed in the struct. Fails: a last axis of another size. */
+typedef struct ur_layer_norm {
+    ur_node gain, bias;
+    double eps;
+} ur_layer_norm;
+UR_API ur_layer_norm ur_layer_norm_new(ur_params *ps, const char *name, int F);
+UR_API ur_layer_norm ur_layer_norm_with(ur_params *ps, const char *name, int F, ur_init gain,
+                                        ur_init bias);
+#define ur_normalise(norm, x) ur_normalise_at(UR_AT(#x), norm, x)
+UR_API ur_node ur_normalise_at(ur_at at, ur_layer_norm norm, ur_node x);
+UR_API ur_node (ur_normalise)(ur_layer_norm norm, ur_node x);
+
 /* ---------------------------------------------------------------------------- PyTorch's parameters
  *
  * A safetensors file with the state of a torch module is read into a cell or layer of the same

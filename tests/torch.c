@@ -146,6 +146,37 @@ TEST(linear)
     ur_params_free(ps);
 }
 
+TEST(layer_norm)
+{
+    const struct torch_layer_norm *m = &torch_layer_norm;
+    ur_params *ps = ur_params_new(UR_F64, 5);
+    ur_graph *g = ur_graph_new(UR_F64, UR_TRAIN);
+    ur_layer_norm norm = ur_layer_norm_new(ps, "norm", N), one = ur_layer_norm_new(ps, "one", 1);
+    CHECK_NEAR(((const double *)ur_param_values(norm.gain))[N - 1], 1, 0);
+    CHECK_NEAR(((const double *)ur_param_values(norm.bias))[N - 1], 0, 0);
+    memcpy(ur_param_values(norm.gain), m->gain, sizeof m->gain);
+    memcpy(ur_param_values(norm.bias), m->bias, sizeof m->bias);
+    double weight[M * N];
+    for (int i = 0; i < M * N; i++)
+        weight[i] = 1 + 0.1 * i;
+    ur_node x = ur_input(g, m->x, M, N), in[3] = { x, norm.gain, norm.bias }, d[3];
+    ur_node y = ur_normalise(norm, x);
+    ur_node loss = ur_sum(ur_mul(y, ur_input(g, weight, M, N)));
+    ur_grad(&loss, NULL, 1, in, 3, d);
+    CHECK(ur_run(g));
+    CHECK_STR(ur_error(g), NULL);
+    compare("y", y, m->y, M * N);
+    compare("d_x", d[0], m->d_x, M * N);
+    compare("d_gain", d[1], m->d_gain, N);
+    compare("d_bias", d[2], m->d_bias, N);
+    /* where a gain of one would be repeated, or x */
+    ur_normalise(one, x);
+    CHECK_HAS(ur_error(g), "torch.c:");
+    CHECK_HAS(ur_error(g), "normalise: x is [3,5], but one.gain is [1]");
+    ur_graph_free(g);
+    ur_params_free(ps);
+}
+
 /* ------------------------------------------------------------------------------------- refusals */
 
 TEST(refusals)
@@ -185,4 +216,4 @@ TEST(refusals)
     ur_params_free(ps);
 }
 
-TEST_MAIN(T(modules), T(linear), T(refusals))
+TEST_MAIN(T(modules), T(linear), T(layer_norm), T(refusals))

@@ -7,10 +7,12 @@ gradients of that, in double.
 
 I = 3 inputs, H = 2 units, T = 4 steps, B = 2 rows, start h (and c) given; the loss is
 sum((1 + 0.1 k) y_k) over the elements of the output in order, plus sum(h_T^2) (and sum(c_T^2)).
+And nn.LayerNorm over N = 5 features of M = 3 rows, with the first of these losses.
 """
 import torch
 
 I, H, T, B = 3, 2, 4, 2
+N, M = 5, 3
 MODULES = {
     'lstm': lambda: torch.nn.LSTM(I, H),
     'lstm without biases': lambda: torch.nn.LSTM(I, H, bias=False),
@@ -52,13 +54,26 @@ def module(name, make):
     return out + '    },'
 
 
+def layer_norm():
+    torch.manual_seed(1)
+    m = torch.nn.LayerNorm(N).double()
+    torch.nn.init.normal_(m.weight)
+    torch.nn.init.normal_(m.bias)
+    x = (1 + 3 * torch.randn(M, N, dtype=torch.float64)).requires_grad_()
+    y = m(x)
+    (y.flatten() * (1 + 0.1 * torch.arange(y.numel(), dtype=torch.float64))).sum().backward()
+    out = row('gain', m.weight) + row('d_gain', m.weight.grad)
+    out += row('bias', m.bias) + row('d_bias', m.bias.grad)
+    return out + row('x', x) + row('d_x', x.grad) + row('y', y)
+
+
 print(f'''/* Made by tests/reference/cells.py with PyTorch {torch.__version__.split("+")[0]}:
  *     python3 tests/reference/cells.py >tests/reference/cells.h
  */
 #ifndef TESTS_REFERENCE_CELLS_H
 #define TESTS_REFERENCE_CELLS_H
 
-enum {{ I = {I}, H = {H}, T = {T}, B = {B} }};
+enum {{ I = {I}, H = {H}, T = {T}, B = {B}, N = {N}, M = {M} }};
 
 static const struct torch_cell {{
     const char *name;
@@ -70,4 +85,11 @@ static const struct torch_cell {{
 }} torch_cells[] = {{''')
 for name, make in MODULES.items():
     print(module(name, make))
-print('};\n\n#endif')
+print(f'''}};
+
+static const struct torch_layer_norm {{
+    double gain[N], d_gain[N], bias[N], d_bias[N], x[M * N], d_x[M * N], y[M * N];
+}} torch_layer_norm = {{
+{layer_norm()}}};
+
+#endif''')
