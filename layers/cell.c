@@ -62,7 +62,8 @@ ur_cell_options ur_cell_defaults(int H)
 {
     const double k = 1 / sqrt(H > 0 ? H : 1);
     const ur_init once = ur_uniform_between(-k, k), twice = ur_uniform_twice(k);
-    return (ur_cell_options){ .W = once, .U = once, .b = twice, .forget = twice, .d = once };
+    return (ur_cell_options){ .W = once, .U = once, .b = twice, .forget = twice, .d = once,
+                              .p = once, .gain = ur_constant(1) };
 }
 
 bool ur_cell_zero_states(ur_graph *g, const ur_cell *cell, int B, ur_node s[])

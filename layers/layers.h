@@ -71,21 +71,26 @@ typedef struct ur_cell_options {
     ur_init W;                      /* matrices on [h, x] or on h alone */
     ur_init U;                      /* matrices on x alone */
     ur_init b;                      /* biases */
-    ur_init forget;                 /* lstm: the forget gate's bias    Jozefowicz et al. 2015: 1 */
+    ur_init forget;                 /* lstms: the forget gate's bias   Jozefowicz et al. 2015: 1 */
     ur_init d;                      /* gru_reset_after: bn and dn, one draw each */
+    ur_init p;                      /* lstm_peephole: pi, pf and po, U(-k, k) */
+    ur_init gain;                   /* lstm_norm: what normalised sums are multiplied with, 1 */
 } ur_cell_options;
 UR_API ur_cell_options ur_cell_defaults(int H);
 
 /* The simple recurrent network                                                   Elman 1990
  *     h' = tanh(x U + h W + b)                    U [I,H]  W [H,H]  b [H]
- * and with relu in the place of tanh. One state, h, which is the output. With W = 1 (o.W =
- * ur_identity(1), o.b = ur_constant(0)) the latter is the IRNN of Le, Jaitly and Hinton 2015. */
+ * and with relu in the place of tanh. One state, h, which is the output. ur_irnn is the latter with
+ * W starting as the identity and b as zeros (Le, Jaitly and Hinton 2015); of options it takes U. */
 UR_API ur_cell *ur_elman(ur_params *ps, const char *name, int I, int H);
 UR_API ur_cell *ur_elman_with(ur_params *ps, const char *name, int I, int H,
                               const ur_cell_options *o);
 UR_API ur_cell *ur_elman_relu(ur_params *ps, const char *name, int I, int H);
 UR_API ur_cell *ur_elman_relu_with(ur_params *ps, const char *name, int I, int H,
                                    const ur_cell_options *o);
+UR_API ur_cell *ur_irnn(ur_params *ps, const char *name, int I, int H);
+UR_API ur_cell *ur_irnn_with(ur_params *ps, const char *name, int I, int H,
+                             const ur_cell_options *o);
 
 /* Long short-term memory                Hochreiter and Schmidhuber 1997, Gers et al. 2000
  *     i = sigmoid([h,x] Wi + bi)   f = sigmoid([h,x] Wf + bf)      W [H+I,H], b [H]
@@ -95,6 +100,23 @@ UR_API ur_cell *ur_elman_relu_with(ur_params *ps, const char *name, int I, int H
 UR_API ur_cell *ur_lstm(ur_params *ps, const char *name, int I, int H);
 UR_API ur_cell *ur_lstm_with(ur_params *ps, const char *name, int I, int H,
                              const ur_cell_options *o);
+
+/* Its variants, with the same states and output.
+ * Peephole: gates look at the memory, each unit at its own        Gers and Schmidhuber 2000
+ *     i = sigmoid([h,x] Wi + pi*c + bi)   f = sigmoid([h,x] Wf + pf*c + bf)       pi, pf, po [H]
+ *     o = sigmoid([h,x] Wo + po*c' + bo)
+ * Coupled: i = 1 - f, without Wi and bi                                  Greff et al. 2017
+ * Norm: N is ur_normalise with gain ai, af, ag, ao, ac [H]        Ba, Kiros and Hinton 2016
+ *     i = sigmoid(N([h,x] Wi; ai, bi))    f, g, o alike           h' = o * tanh(N(c'; ac, bc)) */
+UR_API ur_cell *ur_lstm_peephole(ur_params *ps, const char *name, int I, int H);
+UR_API ur_cell *ur_lstm_peephole_with(ur_params *ps, const char *name, int I, int H,
+                                      const ur_cell_options *o);
+UR_API ur_cell *ur_lstm_coupled(ur_params *ps, const char *name, int I, int H);
+UR_API ur_cell *ur_lstm_coupled_with(ur_params *ps, const char *name, int I, int H,
+                                     const ur_cell_options *o);
+UR_API ur_cell *ur_lstm_norm(ur_params *ps, const char *name, int I, int H);
+UR_API ur_cell *ur_lstm_norm_with(ur_params *ps, const char *name, int I, int H,
+                                  const ur_cell_options *o);
 
 /* Gated recurrent unit, reset gate before the product                       Cho et al. 2014
  *     r = sigmoid([h,x] Wr + br)   z = sigmoid([h,x] Wz + bz)      W [H+I,H], b [H]
@@ -113,6 +135,22 @@ UR_API ur_cell *ur_gru_with(ur_params *ps, const char *name, int I, int H,
 UR_API ur_cell *ur_gru_reset_after(ur_params *ps, const char *name, int I, int H);
 UR_API ur_cell *ur_gru_reset_after_with(ur_params *ps, const char *name, int I, int H,
                                         const ur_cell_options *o);
+
+/* The update gate alone: the simplified GRU with which the lectures begin (Gamma_u is z)
+ *     z = sigmoid([h,x] Wz + bz)   n = tanh([h,x] Wn + bn)         W [H+I,H], b [H]
+ *     h' = (1-z)*h + z*n
+ * One state, h, which is the output. */
+UR_API ur_cell *ur_gru_simple(ur_params *ps, const char *name, int I, int H);
+UR_API ur_cell *ur_gru_simple_with(ur_params *ps, const char *name, int I, int H,
+                                   const ur_cell_options *o);
+
+/* Minimal gated unit                                                          Zhou et al. 2016
+ *     f = sigmoid([h,x] Wf + bf)   n = tanh([f*h, x] Wn + bn)      W [H+I,H], b [H]
+ *     h' = (1-f)*h + f*n
+ * One state, h, which is the output. f is the share of the new. */
+UR_API ur_cell *ur_mgu(ur_params *ps, const char *name, int I, int H);
+UR_API ur_cell *ur_mgu_with(ur_params *ps, const char *name, int I, int H,
+                            const ur_cell_options *o);
 
 /* Wrappers, which are cells themselves. They live in the store of the cell they wrap.
  *
@@ -176,6 +214,7 @@ UR_API bool ur_cell_usable(const ur_cell *cell);
  * refused. */
 typedef struct ur_check_cell_options {
     int T, B;                       /* 0 stands for 3 and 2 */
+    const int *lengths;             /* of the B rows, as ur_unroll_lengths has them; or NULL */
     int order;                      /* 2: second derivatives too; these as in ur_check_options */
     double bound;
     int elements;

@@ -78,6 +78,9 @@ TEST(starts)
     o.forget = ur_constant(1);
     o.W = ur_constant(0.25);
     ur_lstm_with(ps, "other", 32, MANY, &o);
+    ur_lstm_peephole(ps, "peephole", 32, MANY);
+    ur_lstm_norm(ps, "norm", 32, MANY);
+    ur_irnn(ps, "irnn", 32, MANY);
     ur_linear_new(ps, "out", 16, 200);
     ur_embedding_new(ps, "embed", 100, 10);
     const char *once[] = { "elman.U", "elman.W", "lstm.Wi", "lstm.Wo", "after.Un", "after.Wn" };
@@ -94,6 +97,14 @@ TEST(starts)
     check_range(ps, "out.W", 0.25, 0.249);
     check_range(ps, "out.b", 0.25, 0.24);
     check_range(ps, "embed.E", 6, 2.5);
+    check_range(ps, "peephole.pf", k, 0.9 * k);
+    check_range(ps, "norm.ai", 1, 1);
+    check_range(ps, "norm.ac", 1, 1);
+    check_range(ps, "irnn.U", k, 0.99 * k);
+    check_range(ps, "irnn.b", 0, 0);
+    const double *W = ur_param_values(ur_find(ps, "irnn.W"));
+    for (int i = 0; i < MANY * MANY; i++)
+        CHECK_NEAR(W[i], i % (MANY + 1) == 0, 0);
     ur_params_free(ps);
 }
 

@@ -69,6 +69,77 @@ static inline void lstm_by_hand(const ur_cell *cell, const double *x, double *h,
     }
 }
 
+static inline void peephole_by_hand(const ur_cell *cell, const double *x, double *h, double *c)
+{
+    double old[H] = { h[0], h[1] };
+    for (int u = 0; u < H; u++) {
+        double i = sigmoid(gate(old, x, P("Wi"), P("bi"), u) + P("pi")[u] * c[u]);
+        double f = sigmoid(gate(old, x, P("Wf"), P("bf"), u) + P("pf")[u] * c[u]);
+        c[u] = f * c[u] + i * tanh(gate(old, x, P("Wg"), P("bg"), u));
+        double o = sigmoid(gate(old, x, P("Wo"), P("bo"), u) + P("po")[u] * c[u]);
+        h[u] = o * tanh(c[u]);
+    }
+}
+
+static inline void coupled_by_hand(const ur_cell *cell, const double *x, double *h, double *c)
+{
+    double old[H] = { h[0], h[1] };
+    for (int u = 0; u < H; u++) {
+        double f = sigmoid(gate(old, x, P("Wf"), P("bf"), u));
+        double g = tanh(gate(old, x, P("Wg"), P("bg"), u));
+        double o = sigmoid(gate(old, x, P("Wo"), P("bo"), u));
+        c[u] = f * c[u] + (1 - f) * g;
+        h[u] = o * tanh(c[u]);
+    }
+}
+
+/* Two units: z_0 - m = (z_0 - z_1) / 2 = -(z_1 - m), and v is the square of that. */
+static inline void normalised(const double *z, const double *gain, const double *bias, double *y)
+{
+    double d = (z[0] - z[1]) / 2, size = sqrt(d * d + 1e-5);
+    y[0] = d / size * gain[0] + bias[0];
+    y[1] = -d / size * gain[1] + bias[1];
+}
+
+static inline void norm_by_hand(const ur_cell *cell, const double *x, double *h, double *c)
+{
+    static const char *const W[] = { "Wi", "Wf", "Wg", "Wo" }, *const a[] = { "ai", "af", "ag",
+        "ao" }, *const b[] = { "bi", "bf", "bg", "bo" };
+    const double zero[H] = { 0 };
+    double y[4][H], shown[H];
+    for (int k = 0; k < 4; k++) {
+        double z[H] = { gate(h, x, P(W[k]), zero, 0), gate(h, x, P(W[k]), zero, 1) };
+        normalised(z, P(a[k]), P(b[k]), y[k]);
+    }
+    for (int u = 0; u < H; u++)
+        c[u] = sigmoid(y[1][u]) * c[u] + sigmoid(y[0][u]) * tanh(y[2][u]);
+    normalised(c, P("ac"), P("bc"), shown);
+    for (int u = 0; u < H; u++)
+        h[u] = sigmoid(y[3][u]) * tanh(shown[u]);
+}
+
+static inline void gru_simple_by_hand(const ur_cell *cell, const double *x, double *h, double *c)
+{
+    double old[H] = { h[0], h[1] };
+    (void)c;
+    for (int u = 0; u < H; u++) {
+        double z = sigmoid(gate(old, x, P("Wz"), P("bz"), u));
+        h[u] = (1 - z) * old[u] + z * tanh(gate(old, x, P("Wn"), P("bn"), u));
+    }
+}
+
+static inline void mgu_by_hand(const ur_cell *cell, const double *x, double *h, double *c)
+{
+    double old[H] = { h[0], h[1] }, f[H], reset[H];
+    (void)c;
+    for (int u = 0; u < H; u++) {
+        f[u] = sigmoid(gate(old, x, P("Wf"), P("bf"), u));
+        reset[u] = f[u] * old[u];
+    }
+    for (int u = 0; u < H; u++)
+        h[u] = (1 - f[u]) * old[u] + f[u] * tanh(gate(reset, x, P("Wn"), P("bn"), u));
+}
+
 static inline void gru_by_hand(const ur_cell *cell, const double *x, double *h, double *c)
 {
     double old[H] = { h[0], h[1] }, reset[H];
@@ -111,6 +182,16 @@ static const struct {
     { "gru", ur_gru, ur_gru_with, gru_by_hand, 1, 3 * ((H + I) * H + H) },
     { "gru_reset_after", ur_gru_reset_after, ur_gru_reset_after_with, gru_reset_after_by_hand, 1,
       3 * ((H + I) * H + H) + H },
+    { "irnn", ur_irnn, ur_irnn_with, relu_by_hand, 1, I * H + H * H + H },
+    { "lstm_peephole", ur_lstm_peephole, ur_lstm_peephole_with, peephole_by_hand, 2,
+      4 * ((H + I) * H + H) + 3 * H },
+    { "lstm_coupled", ur_lstm_coupled, ur_lstm_coupled_with, coupled_by_hand, 2,
+      3 * ((H + I) * H + H) },
+    { "lstm_norm", ur_lstm_norm, ur_lstm_norm_with, norm_by_hand, 2,
+      4 * ((H + I) * H + 2 * H) + 2 * H },
+    { "gru_simple", ur_gru_simple, ur_gru_simple_with, gru_simple_by_hand, 1,
+      2 * ((H + I) * H + H) },
+    { "mgu", ur_mgu, ur_mgu_with, mgu_by_hand, 1, 2 * ((H + I) * H + H) },
 };
 enum { CELLS = sizeof cells / sizeof *cells };
 

@@ -1,5 +1,6 @@
-/* The cells of the benchmark: those of the library, two that it does not have, written as a user
- * would, and all of them once more as one writes them by hand where no planner merges the gates.
+/* The cells of the benchmark: those of the library, two that are a user's here, so that such a cell
+ * is measured too, and all of them once more as one writes them by hand where no planner merges the
+ * gates.
  *
  * Textbook, [h, x] being the two side by side:
  *
@@ -191,7 +192,7 @@ static ur_cell *own_cell(ur_params *ps, const struct plan *plan, const char *nam
 static ur_cell *library_cell(ur_params *ps, const char *kind, const char *name, int I, int H)
 {
     const ur_init u = bench_init();
-    const ur_cell_options o = { u, u, u, u, u };
+    const ur_cell_options o = { .W = u, .U = u, .b = u, .forget = u, .d = u };
     return strcmp(kind, "lstm") == 0  ? ur_lstm_with(ps, name, I, H, &o)
            : strcmp(kind, "gru") == 0 ? ur_gru_with(ps, name, I, H, &o)
            : strcmp(kind, "elman") == 0
