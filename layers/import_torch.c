@@ -127,32 +127,24 @@ static void put_piece(const source *s, const ur_cell *cell, const piece *p)
     }
 }
 
-/* How many parameters the cell has itself; those of a layer in it have one more dot. */
-static int own_parameters(const ur_cell *cell)
+/* Whether the cell has an lstm's parameters and others besides: peepholes, or gains of sums. */
+static bool has_more(const ur_cell *cell)
 {
-    const size_t n = strlen(cell->name);
-    int own = 0;
-    for (int k = 0; k < ur_params_count(cell->params); k++) {
-        const char *name = ur_param_name(ur_params_at(cell->params, k));
-        own += strncmp(name, cell->name, n) == 0 && name[n] == '.' && !strchr(name + n + 1, '.');
-    }
-    return own;
+    return !ur_is_nil(parameter(cell, "pi")) || !ur_is_nil(parameter(cell, "ai"));
 }
 
-/* The kind whose parameters the cell has, all of them and of the right size, and no more. */
+/* The kind whose parameters the cell has, all of them and of the right size. */
 static const kind *kind_of(const ur_cell *cell)
 {
     for (size_t k = 0; k < sizeof kinds / sizeof *kinds; k++) {
-        bool fits = true;
-        int pieces = 0;
+        bool fits = !has_more(cell);
         for (const piece *p = kinds[k].piece; p < kinds[k].piece + 8 && p->name; p++) {
             ur_shape s = ur_shape_of(parameter(cell, p->name));
-            pieces++;
             int rows = (p->on & ON_H ? cell->outputs : 0) + (p->on & ON_X ? cell->inputs : 0);
             fits = fits && ((s.rank == 2 && s.dim[0] == rows && s.dim[1] == cell->outputs) ||
                             (s.rank == 1 && s.dim[0] == cell->outputs));
         }
-        if (fits && pieces == own_parameters(cell))
+        if (fits)
             return &kinds[k];
     }
     ur_fail(cell->params, NULL, "import_torch", "cell %s has not the parameters of PyTorch's LSTM "

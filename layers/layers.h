@@ -162,6 +162,23 @@ UR_API ur_cell *ur_dropout_cell(ur_cell *cell, double rate);
 UR_API ur_cell *ur_dropout_cell_sequence(ur_cell *cell, double rate);
 UR_API bool ur_set_dropout(ur_cell *cell, double rate);
 
+/* Zoneout (Krueger et al. 2017): in training each unit of state k keeps its old value in a step
+ * with probability rates[k]; at inference the state is rates[k] old + (1 - rates[k]) new. One rate a
+ * state, in [0, 1], or it is an error of the store. An output that is one of the states, as h of an
+ * lstm, is that state as it is carried on. ur_set_zoneout changes the rates, which does not make a
+ * new plan unless one was or becomes 0; false when the cell is no such or a rate not in [0, 1]. */
+UR_API ur_cell *ur_zoneout(ur_cell *cell, const double rates[]);
+UR_API bool ur_set_zoneout(ur_cell *cell, const double rates[]);
+
+/* Residual: y = x + output (He et al. 2016). The cell has as many inputs as outputs; if not, it is
+ * an error of the store. */
+UR_API ur_cell *ur_residual(ur_cell *cell);
+
+/* Projection: y = output P, P [outputs, O] (Sak et al. 2014), "lstm.P", which starts as U(-k, k)
+ * with k = 1 / sqrt(outputs). States stay as they are. */
+UR_API ur_cell *ur_projected(ur_cell *cell, int O);
+UR_API ur_cell *ur_projected_with(ur_cell *cell, int O, ur_init P);
+
 /* n >= 1 cells on top of each other, each one's output the next one's input, with dropout between
  * them at a rate above 0. Its states are theirs, from the bottom up. */
 UR_API ur_cell *ur_stacked(const char *name, ur_cell *const cells[], int n, double dropout);
@@ -199,6 +216,21 @@ UR_API ur_node (ur_unroll_states)(const ur_cell *cell, ur_node x, const int leng
 
 /* States that are zero: s[k] [B, sizes[k]], on graph g. False on error. */
 UR_API bool ur_cell_zero_states(ur_graph *g, const ur_cell *cell, int B, ur_node s[]);
+
+/* States that are learnt: a row [sizes[k]] for each state of a cell, "start.state0" and so on, in ps,
+ * zeros at first or as given; ur_initial_states makes them s[k] [B, sizes[k]] for any B. False on
+ * error, as when the cell was not usable. */
+typedef struct ur_initial {
+    ur_node *row;
+    int n;
+} ur_initial;
+UR_API ur_initial ur_initial_new(ur_params *ps, const char *name, const ur_cell *cell);
+UR_API ur_initial ur_initial_with(ur_params *ps, const char *name, const ur_cell *cell,
+                                  ur_init start);
+#define ur_initial_states(g, initial, B, s)                                                        \
+    ur_initial_states_at(UR_AT(#initial ", " #B), g, initial, B, s)
+UR_API bool ur_initial_states_at(ur_at at, ur_graph *g, ur_initial initial, int B, ur_node s[]);
+UR_API bool (ur_initial_states)(ur_graph *g, ur_initial initial, int B, ur_node s[]);
 
 /* A store of states for ur_state_in and ur_state_out: "lstm.state0" and so on, zeros, of the type
  * of the cell's store. NULL when out of memory or the cell is not usable. */

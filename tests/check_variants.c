@@ -17,6 +17,29 @@ static ur_cell *new_gru2(ur_params *ps) { return ur_gru_reset_after(ps, "gru2", 
 static ur_cell *new_simple(ur_params *ps) { return ur_gru_simple(ps, "simple", I, H); }
 static ur_cell *new_mgu(ur_params *ps) { return ur_mgu(ps, "mgu", I, H); }
 
+static ur_cell *new_zone(ur_params *ps)
+{
+    return ur_zoneout(ur_lstm(ps, "zone", I, H), (double[]){ 0.3, 0.6 });
+}
+
+static ur_cell *new_residual(ur_params *ps)
+{
+    return ur_residual(ur_gru(ps, "residual", I, I));
+}
+
+static ur_cell *new_projected(ur_params *ps)
+{
+    return ur_projected(ur_lstm(ps, "projected", I, H), 2);
+}
+
+/* A stack of wrapped cells, everything at once. */
+static ur_cell *new_wrapped(ur_params *ps)
+{
+    ur_cell *low = ur_zoneout(ur_lstm_norm(ps, "low", I, H), (double[]){ 0.2, 0.5 });
+    ur_cell *high = ur_residual(ur_dropout_cell(ur_mgu(ps, "high", I, I), 0.3));
+    return ur_stacked("wrapped", (ur_cell *[]){ ur_projected(low, I), high }, 2, 0.2);
+}
+
 /* `seen`: check_cells.c has it without lengths. */
 static const struct {
     ur_cell *(*make)(ur_params *ps);
@@ -24,7 +47,8 @@ static const struct {
 } cells[] = {
     { new_elman, true }, { new_relu, true }, { new_lstm, true }, { new_gru, true },
     { new_gru2, true }, { new_irnn, false }, { new_peephole, false }, { new_coupled, false },
-    { new_norm, false }, { new_simple, false }, { new_mgu, false },
+    { new_norm, false }, { new_simple, false }, { new_mgu, false }, { new_zone, false },
+    { new_residual, false }, { new_projected, false }, { new_wrapped, false },
 };
 enum { CELLS = sizeof cells / sizeof *cells };
 
@@ -69,4 +93,32 @@ TEST(rows_of_different_lengths)
     }
 }
 
-TEST_MAIN(T(rows_of_equal_lengths), T(rows_of_different_lengths))
+typedef struct started {
+    ur_cell *cell;
+    ur_initial start;
+} started;
+
+/* The rows of the states are parameters, used here as the first states of B = 3 rows. */
+static void from_the_start(ur_graph *g, const ur_node in[], ur_node out[], void *ctx)
+{
+    const started *p = ctx;
+    ur_initial_states(g, p->start, 3, out + 1);
+    out[0] = ur_unroll_lengths(p->cell, in[0], ((int[]){ 2, 0, 1 }), out + 1);
+}
+
+TEST(initial_states)
+{
+    ur_params *ps = ur_params_new(UR_F32, 3);
+    started p = { .cell = new_zone(ps) };
+    p.start = ur_initial_with(ps, "start", p.cell, ur_uniform_between(-1, 1));
+    ur_report r = ur_check(from_the_start, .in = { ur_in("x", 2, 3, I) }, .outputs = 3, .ctx = &p,
+                           .order = 2);
+    int rows = 0;
+    for (int k = 0; k < r.n_rows; k++)
+        rows += strncmp(r.row[k].tensor, "start.state", 11) == 0 && r.row[k].order == 1;
+    CHECK_INT(rows, 2);
+    passes("initial states", 2, r);
+    ur_params_free(ps);
+}
+
+TEST_MAIN(T(rows_of_equal_lengths), T(rows_of_different_lengths), T(initial_states))

@@ -185,6 +185,7 @@ TEST(refusals)
     ur_cell *cell = ur_lstm(ps, "cell", I, H), *wide = ur_lstm(ps, "wide", I + 1, H);
     ur_cell *gru = ur_gru(ps, "gru", I, H), *after = ur_gru_reset_after(ps, "after", I, H);
     ur_cell *peephole = ur_lstm_peephole(ps, "peephole", I, H);
+    ur_cell *norm = ur_lstm_norm(ps, "norm", I, H);
     ur_linear_layer linear = ur_linear_new(ps, "linear", I, H);
     const char *path = file_of(&torch_cells[0]);
     double before[(H + I) * H];
@@ -204,6 +205,7 @@ TEST(refusals)
     FAILS(ur_import_torch(gru, path, "net.rnn", 1),
           "import_torch: cell gru has not the parameters of PyTorch's LSTM (ur_lstm), GRU");
     FAILS(ur_import_torch(peephole, path, "net.rnn", 1), "cell peephole has not the parameters");
+    FAILS(ur_import_torch(norm, path, "net.rnn", 1), "cell norm has not the parameters");
     FAILS(ur_import_torch_linear(linear, path, "net"), "has no tensor \"net.weight\"");
     /* a file that lacks the last tensor only */
     const struct torch_cell *m = &torch_cells[0];
