@@ -163,10 +163,10 @@ UR_API ur_cell *ur_dropout_cell_sequence(ur_cell *cell, double rate);
 UR_API bool ur_set_dropout(ur_cell *cell, double rate);
 
 /* Zoneout (Krueger et al. 2017): in training each unit of state k keeps its old value in a step
- * with probability rates[k]; at inference the state is rates[k] old + (1 - rates[k]) new. One rate a
- * state, in [0, 1], or it is an error of the store. An output that is one of the states, as h of an
- * lstm, is that state as it is carried on. ur_set_zoneout changes the rates, which does not make a
- * new plan unless one was or becomes 0; false when the cell is no such or a rate not in [0, 1]. */
+ * with probability rates[k]; at inference the state is rates[k] old + (1 - rates[k]) new. One rate
+ * in [0, 1] for each state, or it is an error of the store. An output that is one of the states, as
+ * h of an lstm, is that state as it is carried on. ur_set_zoneout changes the rates, which does not
+ * make a new plan unless one was or becomes 0; false when the cell is none or a rate is wrong. */
 UR_API ur_cell *ur_zoneout(ur_cell *cell, const double rates[]);
 UR_API bool ur_set_zoneout(ur_cell *cell, const double rates[]);
 
@@ -182,6 +182,45 @@ UR_API ur_cell *ur_projected_with(ur_cell *cell, int O, ur_init P);
 /* n >= 1 cells on top of each other, each one's output the next one's input, with dropout between
  * them at a rate above 0. Its states are theirs, from the bottom up. */
 UR_API ur_cell *ur_stacked(const char *name, ur_cell *const cells[], int n, double dropout);
+
+/* ---------------------------------------------------------------------------------------- trees
+ *
+ * Tree-LSTM                                                Tai, Socher and Manning 2015
+ *     i = sigmoid(x Ui + h Wi + bi)       f_k = sigmoid(x Uf + .. + bf), one a child
+ *     g = tanh(x Ug + h Wg + bg)          o = sigmoid(x Uo + h Wo + bo)
+ *     c' = i*g + sum_k f_k*c_k            h' = o * tanh(c')                   U [I,H], b [H]
+ *   binary      h = [h_1, h_2]       f_1 = sigmoid(.. h Wf1 ..), f_2 with Wf2     W [2H,H]
+ *   child-sum   h = sum_k h_k        f_k = sigmoid(.. h_k Wf ..)                  W [H,H]
+ *
+ * A tree is recorded node by node from the leaves up, rows [1,I] and [1,H], in plain C; nodes of
+ * equal height, of all trees, are computed together by the planner. */
+typedef struct ur_tree_lstm {
+    ur_params *params;
+    const char *name;
+    bool binary;
+    ur_node Ui, bi, Uf, bf, Ug, bg, Uo, bo, Wi, Wf, Wf1, Wf2, Wg, Wo;
+} ur_tree_lstm;
+typedef struct ur_tree_state {
+    ur_node h, c;                   /* [B,H] */
+} ur_tree_state;
+UR_API ur_tree_lstm ur_tree_lstm_binary(ur_params *ps, const char *name, int I, int H);
+UR_API ur_tree_lstm ur_tree_lstm_binary_with(ur_params *ps, const char *name, int I, int H,
+                                             const ur_cell_options *o);
+UR_API ur_tree_lstm ur_tree_lstm_child_sum(ur_params *ps, const char *name, int I, int H);
+UR_API ur_tree_lstm ur_tree_lstm_child_sum_with(ur_params *ps, const char *name, int I, int H,
+                                                const ur_cell_options *o);
+
+/* A node's h and c, from its input x [B,I], or UR_NIL, and its n children's:
+ *     ur_tree_state leaf = ur_tree_lstm_node(&tree, word, NULL, 0);
+ *     ur_tree_state node = ur_tree_lstm_node(&tree, UR_NIL, both, 2);      // ur_tree_state both[2]
+ * Terms of what is not there are left out. A binary node has no children or 2, a child-sum node any
+ * number. Fails: neither x nor children (an error of the store), rows or sizes that differ. */
+#define ur_tree_lstm_node(tree, x, children, n)                                                    \
+    ur_tree_lstm_node_at(UR_AT(#x), tree, x, children, n)
+UR_API ur_tree_state ur_tree_lstm_node_at(ur_at at, const ur_tree_lstm *tree, ur_node x,
+                                          const ur_tree_state children[], int n);
+UR_API ur_tree_state (ur_tree_lstm_node)(const ur_tree_lstm *tree, ur_node x,
+                                         const ur_tree_state children[], int n);
 
 /* ------------------------------------------------------------------------------------ sequences */
 
@@ -217,9 +256,9 @@ UR_API ur_node (ur_unroll_states)(const ur_cell *cell, ur_node x, const int leng
 /* States that are zero: s[k] [B, sizes[k]], on graph g. False on error. */
 UR_API bool ur_cell_zero_states(ur_graph *g, const ur_cell *cell, int B, ur_node s[]);
 
-/* States that are learnt: a row [sizes[k]] for each state of a cell, "start.state0" and so on, in ps,
- * zeros at first or as given; ur_initial_states makes them s[k] [B, sizes[k]] for any B. False on
- * error, as when the cell was not usable. */
+/* States that are learnt: a row [sizes[k]] for each state of a cell, "start.state0" and so on in
+ * ps, zeros at first or as given; ur_initial_states makes them s[k] [B, sizes[k]] for any B. False
+ * on error, as when the cell was not usable. */
 typedef struct ur_initial {
     ur_node *row;
     int n;
