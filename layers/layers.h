@@ -107,6 +107,7 @@ UR_API ur_cell *ur_lstm_with(ur_params *ps, const char *name, int I, int H,
  *     o = sigmoid([h,x] Wo + po*c' + bo)
  * Coupled: i = 1 - f, without Wi and bi                                  Greff et al. 2017
  * Norm: N is ur_normalise with gain ai, af, ag, ao, ac [H]        Ba, Kiros and Hinton 2016
+ * (who normalise the shares of h and of x apart, over all gates together; here each gate is apart)
  *     i = sigmoid(N([h,x] Wi; ai, bi))    f, g, o alike           h' = o * tanh(N(c'; ac, bc)) */
 UR_API ur_cell *ur_lstm_peephole(ur_params *ps, const char *name, int I, int H);
 UR_API ur_cell *ur_lstm_peephole_with(ur_params *ps, const char *name, int I, int H,
