@@ -52,6 +52,9 @@ struct ur_cell {
      * the other, may name them: ur_unroll takes each over the whole sequence before the next. */
     const ur_cell *const *parts;
     int n_parts;
+    /* The step knows rows by their place in the batch, since it looks at something else that has
+     * rows: attention. Unrolled with lengths, all rows then take every step in their own order. */
+    bool keeps_rows;
 };
 
 /* A zeroed struct of `bytes` bytes whose first member is a ur_cell, filled in with what follows.
@@ -253,6 +256,58 @@ UR_API ur_node (ur_unroll_lengths)(const ur_cell *cell, ur_node x, const int len
                                    ur_node s[]);
 UR_API ur_node (ur_unroll_states)(const ur_cell *cell, ur_node x, const int lengths[], ur_node s[],
                                   ur_node all[]);
+
+/* The other direction: from the last step of each row, counted from its own end, to its first.
+ * x, outputs and all states stand at their own places; s, the states before the last step, become
+ * those after the first. all[k], beyond a row's length, is the state before. lengths may be NULL;
+ * all else as above. */
+#define ur_unroll_backward(cell, x, lengths, s)                                                    \
+    ur_unroll_backward_at(UR_AT(#x), cell, x, lengths, s, NULL)
+#define ur_unroll_backward_states(cell, x, lengths, s, all)                                        \
+    ur_unroll_backward_at(UR_AT(#x), cell, x, lengths, s, all)
+UR_API ur_node ur_unroll_backward_at(ur_at at, const ur_cell *cell, ur_node x, const int lengths[],
+                                     ur_node s[], ur_node all[]);
+UR_API ur_node (ur_unroll_backward)(const ur_cell *cell, ur_node x, const int lengths[],
+                                    ur_node s[]);
+UR_API ur_node (ur_unroll_backward_states)(const ur_cell *cell, ur_node x, const int lengths[],
+                                           ur_node s[], ur_node all[]);
+
+/* Both directions                                                 Schuster and Paliwal 1997
+ *     h_t = forward(x_t, h_t-1)    k_t = backward(x_t, k_t+1)    y_t = merge(h_t, k_t)
+ *     merge: [h,k] side by side; h + k; (h + k) / 2; the larger one of each feature
+ * x [T,B,inputs] of both cells; lengths and s may be NULL. s, and all, hold the states of `forward`
+ * and then those of `backward`. Layers of it: y as the next one's x. Fails as unroll does, and
+ * where cells of different outputs are to be merged other than side by side.
+ * ..._apart: y[0] = h and y[1] = k, and all states where `all` is not NULL; false on error. */
+typedef enum ur_merge {
+    UR_MERGE_CONCAT, UR_MERGE_SUM, UR_MERGE_AVERAGE, UR_MERGE_MAXIMUM
+} ur_merge;
+#define ur_bidirectional(forward, backward, x, lengths, merge, s)                                  \
+    ur_bidirectional_at(UR_AT(#x), forward, backward, x, lengths, merge, s)
+#define ur_bidirectional_apart(forward, backward, x, lengths, s, all, y)                           \
+    ur_bidirectional_apart_at(UR_AT(#x), forward, backward, x, lengths, s, all, y)
+UR_API ur_node ur_bidirectional_at(ur_at at, const ur_cell *forward, const ur_cell *backward,
+                                   ur_node x, const int lengths[], ur_merge merge, ur_node s[]);
+UR_API bool ur_bidirectional_apart_at(ur_at at, const ur_cell *forward, const ur_cell *backward,
+                                      ur_node x, const int lengths[], ur_node s[], ur_node all[],
+                                      ur_node y[2]);
+UR_API ur_node (ur_bidirectional)(const ur_cell *forward, const ur_cell *backward, ur_node x,
+                                  const int lengths[], ur_merge merge, ur_node s[]);
+UR_API bool (ur_bidirectional_apart)(const ur_cell *forward, const ur_cell *backward, ur_node x,
+                                     const int lengths[], ur_node s[], ur_node all[],
+                                     ur_node y[2]);
+
+/* The places of a batch that belong to its rows, for masks of one's own: [T,B,1], 1 where
+ * t < lengths[b] and 0 beyond, on graph g; lengths NULL stands for T. It is data: other lengths do
+ * not make another plan. Fails: a length outside [0, T].
+ * ur_within: x [T,B,features] with zeros beyond the lengths, whatever was there; x itself where
+ * lengths is NULL. Its gradient beyond them is zero. */
+#define ur_length_mask(g, T, B, lengths) ur_length_mask_at(UR_AT(#lengths), g, T, B, lengths)
+#define ur_within(x, lengths) ur_within_at(UR_AT(#x), x, lengths)
+UR_API ur_node ur_length_mask_at(ur_at at, ur_graph *g, int T, int B, const int lengths[]);
+UR_API ur_node ur_within_at(ur_at at, ur_node x, const int lengths[]);
+UR_API ur_node (ur_length_mask)(ur_graph *g, int T, int B, const int lengths[]);
+UR_API ur_node (ur_within)(ur_node x, const int lengths[]);
 
 /* States that are zero: s[k] [B, sizes[k]], on graph g. False on error. */
 UR_API bool ur_cell_zero_states(ur_graph *g, const ur_cell *cell, int B, ur_node s[]);

@@ -6,6 +6,12 @@
  * is cut off at a step is final. Outputs are gathered back from where they fell, padding from a row
  * of zeros. So padding is never an operand of anything, in the gradient neither, and no work is
  * done for it.
+ *
+ * The other direction: step t reads the last row but t of each sequence, counted from its own end,
+ * and its output goes where x came from. So it is a question of row numbers alone.
+ *
+ * A cell that knows rows by their place takes every step with all of them; what the steps beyond a
+ * row's length made of it is not taken: s = t < n_b ? s' : s.
  */
 #include "unroll/layers.h"
 #include "unroll/ops.h"
@@ -16,12 +22,15 @@ typedef struct unrolling {
     const ur_cell *cell;
     ur_node x, *s, *all;
     int T, B;
+    bool backward;
+    ur_node live_at;            /* [T,B,1], 1 up to the length; nil but for a cell that keeps rows */
     /* lengths */
     const int *length;
     int L, rows;                /* longest; sum of the lengths */
     int *order, *rank;          /* order[r]: row that is r-th; rank: the inverse */
     int *live, *begin;          /* n_t; n_0 + ... + n_(t-1) */
     ur_node *y, *after;         /* outputs of the steps; states after them, [k * T + t] */
+    ur_node *before;            /* states before the step */
 } unrolling;
 
 static void *scratch(ur_graph *g, size_t n, size_t size)
@@ -100,26 +109,46 @@ static bool check_results(const unrolling *u, int t, int rows, ur_node y)
 
 /* -------------------------------------------------------------------------------- equal lengths */
 
+static ur_node unroll(ur_at at, const ur_cell *cell, ur_node x, const int lengths[], ur_node s[],
+                      ur_node all[], bool backward);
+
 /* One step on x_t; false when something is wrong. */
 static bool step(unrolling *u, int t, int rows, ur_node x_t)
 {
-    ur_node y = ur_cell_apply(u->cell, t, x_t, u->s);
-    u->y[t] = y;
-    for (int k = 0; u->all && k < u->cell->n_states; k++)
+    const int n_states = u->cell->n_states;
+    ur_node *old = u->before, y;
+    for (int k = 0; k < n_states; k++)
+        old[k] = u->s[k];
+    u->y[t] = y = ur_cell_apply(u->cell, t, x_t, u->s);
+    if (!check_results(u, t, rows, y))
+        return false;
+    for (int k = 0; !ur_is_nil(u->live_at) && k < n_states; k++)
+        u->s[k] = ur_where_at(u->at, ur_index_at(u->at, u->live_at, 0, t), u->s[k], old[k]);
+    for (int k = 0; u->all && k < n_states; k++)
         u->after[(size_t)k * (size_t)u->T + (size_t)t] = u->s[k];
-    return check_results(u, t, rows, y);
+    return true;
 }
 
 static ur_node unroll_even(unrolling *u)
 {
     const ur_cell *cell = u->cell;
-    for (int t = 0; t < u->T; t++)
+    for (int i = 0; i < u->T; i++) {
+        int t = u->backward ? u->T - 1 - i : i;
         if (!step(u, t, u->B, ur_index_at(u->at, u->x, 0, t)))
             return UR_NIL;
+    }
     for (int k = 0; u->all && k < cell->n_states; k++)
         u->all[k] = u->T ? ur_stack_n_at(u->at, u->after + (size_t)k * (size_t)u->T, u->T, 0)
                          : ur_zeros(u->g, 0, u->B, cell->sizes[k]);
     return u->T ? ur_stack_n_at(u->at, u->y, u->T, 0) : ur_zeros(u->g, 0, u->B, cell->outputs);
+}
+
+/* The rows stay where they are, and padding is replaced by zeros before anyone sees it. */
+static ur_node unroll_in_place(unrolling *u)
+{
+    u->live_at = ur_length_mask(u->g, u->T, u->B, u->length);
+    u->x = ur_select_at(u->at, u->live_at, u->x);
+    return ur_select_at(u->at, u->live_at, unroll_even(u));
 }
 
 /* Cells on top of each other, one after the other over the whole sequence: what a step of the next
@@ -130,7 +159,7 @@ static ur_node unroll_parts(unrolling *u)
     ur_node y = u->x, *s = u->s, *all = u->all;
     ur_scope_begin(u->g, cell->name, -1);
     for (int l = 0; l < cell->n_parts; l++) {
-        y = ur_unroll_at(u->at, cell->parts[l], y, NULL, s, all);
+        y = unroll(u->at, cell->parts[l], y, NULL, s, all, u->backward);
         s += cell->parts[l]->n_states;
         if (all)
             all += cell->parts[l]->n_states;
@@ -174,24 +203,31 @@ static bool order_rows(unrolling *u)
            ur_fail(u->g, u->at, "unroll", "%lld live rows are too many", (long long)rows);
 }
 
+/* Step t of row b is at this place of the row; and the other way about. */
+static int place(const unrolling *u, int b, int t)
+{
+    return u->backward ? u->length[b] - 1 - t : t;
+}
+
 /* Row numbers of x as [T B, inputs], in the order of the steps. */
 static ur_node live_rows(const unrolling *u)
 {
     int32_t *id = scratch(u->g, (size_t)u->rows, sizeof *id);
     for (int t = 0; id && t < u->L; t++)
         for (int r = 0; r < u->live[t]; r++)
-            id[u->begin[t] + r] = t * u->B + u->order[r];
+            id[u->begin[t] + r] = place(u, u->order[r], t) * u->B + u->order[r];
     return id ? ur_ints_at(u->at, u->g, id, 1, (int[]){ u->rows }) : UR_NIL;
 }
 
 /* [T, B] row numbers of what the steps left, which lies packed: of the step itself, and beyond the
- * length of the row `rows` when `padding`, else of the last step, or the initial one. */
+ * length of the row `rows` when `padding`, else of the step before, or the initial one. */
 static ur_node packed_rows(const unrolling *u, bool padding)
 {
     int32_t *id = scratch(u->g, (size_t)u->T * (size_t)u->B, sizeof *id);
     for (int t = 0; id && t < u->T; t++)
         for (int b = 0; b < u->B; b++) {
-            int last = t < u->length[b] ? t : padding ? -1 : u->length[b] - 1;
+            int last = t < u->length[b] ? place(u, b, t)
+                                        : padding || u->backward ? -1 : u->length[b] - 1;
             id[(size_t)t * (size_t)u->B + (size_t)b] =
                 last >= 0 ? u->begin[last] + u->rank[b] : padding ? u->rows : u->rows + u->rank[b];
         }
@@ -291,8 +327,8 @@ static ur_graph *graph_of(const ur_cell *cell, ur_node x, const ur_node s[])
     return g;
 }
 
-ur_node ur_unroll_at(ur_at at, const ur_cell *cell, ur_node x, const int lengths[], ur_node s[],
-                     ur_node all[])
+static ur_node unroll(ur_at at, const ur_cell *cell, ur_node x, const int lengths[], ur_node s[],
+                      ur_node all[], bool backward)
 {
     ur_graph *g = ur_cell_usable(cell) ? graph_of(cell, x, s) : ur_graph_of(x);
     for (int k = 0; all && cell && k < cell->n_states; k++)
@@ -304,7 +340,8 @@ ur_node ur_unroll_at(ur_at at, const ur_cell *cell, ur_node x, const int lengths
                     cell && ur_error(cell->params) ? ur_error(cell->params) : "out of memory");
         return UR_NIL;
     }
-    unrolling u = { .at = at, .g = g, .cell = cell, .x = x, .s = s, .all = all, .length = lengths };
+    unrolling u = { .at = at, .g = g, .cell = cell, .x = x, .s = s, .all = all, .length = lengths,
+                    .backward = backward };
     if (!s) {
         u.s = scratch(g, (size_t)cell->n_states, sizeof *s);
         if (!u.s || (ur_shape_of(x).rank == 3 &&
@@ -320,11 +357,24 @@ ur_node ur_unroll_at(ur_at at, const ur_cell *cell, ur_node x, const int lengths
     u.B = ur_dim(u.x, 1);
     u.y = scratch(g, (size_t)u.T, sizeof *u.y);
     u.after = scratch(g, all ? (size_t)u.T * (size_t)cell->n_states : 0, sizeof *u.after);
-    if (!u.y || !u.after)
+    u.before = scratch(g, (size_t)cell->n_states, sizeof *u.before);
+    if (!u.y || !u.after || !u.before)
         return UR_NIL;
     if (!all_live(&u))
-        return unroll_ragged(&u);
+        return cell->keeps_rows ? unroll_in_place(&u) : unroll_ragged(&u);
     return cell->n_parts ? unroll_parts(&u) : unroll_even(&u);
+}
+
+ur_node ur_unroll_at(ur_at at, const ur_cell *cell, ur_node x, const int lengths[], ur_node s[],
+                     ur_node all[])
+{
+    return unroll(at, cell, x, lengths, s, all, false);
+}
+
+ur_node ur_unroll_backward_at(ur_at at, const ur_cell *cell, ur_node x, const int lengths[],
+                              ur_node s[], ur_node all[])
+{
+    return unroll(at, cell, x, lengths, s, all, true);
 }
 
 ur_node (ur_unroll)(const ur_cell *cell, ur_node x, ur_node s[])
