@@ -392,6 +392,42 @@ UR_API ur_layer_norm ur_layer_norm_with(ur_params *ps, const char *name, int F, 
 UR_API ur_node ur_normalise_at(ur_at at, ur_layer_norm norm, ur_node x);
 UR_API ur_node (ur_normalise)(ur_layer_norm norm, ur_node x);
 
+/* ------------------------------------------------------------------------------------- many to one
+ *
+ * One vector [B,F] for each row of x [T,B,F], n steps long:
+ *     last        x_(n-1)
+ *     mean        (sum_t x_t) / n
+ *     max         max_t x_t, feature by feature
+ *     attention   a = softmax_t(v . tanh(x_t W + b))    sum_t a_t x_t       Yang et al. 2016
+ * lengths may be NULL: all T steps. What lies beyond is never looked at; a row of length 0 is
+ * zeros, with zero gradient. Lengths are data: others do not make another plan. Fails: x of another
+ * rank; a length outside [0, T].
+ * Of both directions, the last states of the two cells say what "last" says of one. */
+#define ur_pool_last(x, lengths) ur_pool_last_at(UR_AT(#x), x, lengths)
+#define ur_pool_mean(x, lengths) ur_pool_mean_at(UR_AT(#x), x, lengths)
+#define ur_pool_max(x, lengths)  ur_pool_max_at(UR_AT(#x), x, lengths)
+UR_API ur_node ur_pool_last_at(ur_at at, ur_node x, const int lengths[]);
+UR_API ur_node ur_pool_mean_at(ur_at at, ur_node x, const int lengths[]);
+UR_API ur_node ur_pool_max_at(ur_at at, ur_node x, const int lengths[]);
+UR_API ur_node (ur_pool_last)(ur_node x, const int lengths[]);
+UR_API ur_node (ur_pool_mean)(ur_node x, const int lengths[]);
+UR_API ur_node (ur_pool_max)(ur_node x, const int lengths[]);
+
+/* W [F,A] and b [A] start as a linear layer of this name, v [A,1] as U(-k, k), k = 1 / sqrt(A).
+ * *weights, where it is not NULL, becomes the a of each row, [B,T], zeros beyond its length: a node
+ * that is kept, to be read after the run. */
+typedef struct ur_pooling {
+    ur_linear_layer W;
+    ur_node v;
+} ur_pooling;
+UR_API ur_pooling ur_pooling_new(ur_params *ps, const char *name, int F, int A);
+#define ur_pool_attention(layer, x, lengths, weights)                                              \
+    ur_pool_attention_at(UR_AT(#x), layer, x, lengths, weights)
+UR_API ur_node ur_pool_attention_at(ur_at at, ur_pooling layer, ur_node x, const int lengths[],
+                                    ur_node *weights);
+UR_API ur_node (ur_pool_attention)(ur_pooling layer, ur_node x, const int lengths[],
+                                   ur_node *weights);
+
 /* ---------------------------------------------------------------------------- PyTorch's parameters
  *
  * A safetensors file with the state of a torch module is read into a cell or layer of the same
