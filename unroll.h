@@ -3,6 +3,7 @@
  *     ops.h     the operations, with their formulas
  *     layers.h  cells, layers, unrolling
  *     structured.h  CRF, CTC, hidden Markov and n-gram models, bags and windows
+ *     attention.h  attention, decoders, transformers
  *     optim.h   optimisers, clipping, schedules
  */
 #ifndef UNROLL_H
@@ -13,6 +14,7 @@
 #include "unroll/ops.h"
 #include "unroll/layers.h"
 #include "unroll/structured.h"
+#include "unroll/attention.h"
 #include "unroll/optim.h"
 #include "unroll/check.h"
 
