@@ -1,10 +1,25 @@
-/* attention.h: looking at a whole sequence at once: attention, transformers.
+/* attention.h: looking at a whole sequence at once: attention, decoders that attend, transformers.
  *
  * Letters: B rows; T steps that look, S steps that are looked at; q a query, k a key, v a value.
  * Sequences are [T,B,features] here, too. Where lengths are given (an array of the program, B of
  * them), what lies beyond them is never looked at (it may be NaN), gets no weight and has no
  * gradient; lengths NULL stands for all S. They are data: others do not make another plan. A row of
  * length 0 gets the weights 0 and the context 0.
+ *
+ * A translator that trains: a bidirectional encoder, a decoder that attends to it.
+ *
+ *     ur_cell *f = ur_gru(ps, "f", E, H), *k = ur_gru(ps, "k", E, H);
+ *     ur_attention a = ur_attention_new(ps, "a", UR_SCORE_ADDITIVE, H, 2 * H, H);
+ *     ur_cell *inner = ur_gru(ps, "d", E + 2 * H, H);
+ *     ur_decoder d = { ur_embedding_new(ps, "to", V, E), ur_attention_cell(inner, a),
+ *                      ur_linear_new(ps, "out", 3 * H, V) };
+ *     ur_bridge bridge = ur_bridge_new(ps, "bridge", 2, (int[]){ H, H }, inner);
+ *     ...
+ *     ur_cell_zero_states(g, f, B, e), ur_cell_zero_states(g, k, B, e + 1);
+ *     ur_node x = ur_bidirectional(f, k, ur_embed(from, source), lengths, UR_MERGE_CONCAT, e);
+ *     ur_decoder now = ur_decoder_on(d, ur_memory_new(a, x, lengths), NULL);
+ *     ur_bridge_states(bridge, e, s);                              // the decoder's first state
+ *     ur_node logits = ur_teach(now, target, target_lengths, s, .ratio = 1);      // [T,B,V]
  */
 #ifndef UR_ATTENTION_H
 #define UR_ATTENTION_H
@@ -180,6 +195,73 @@ UR_API ur_transformer ur_transformer_decoder_with(ur_params *ps, const char *nam
 UR_API ur_node ur_transform(ur_transformer stack, ur_node x, const int lengths[]);
 UR_API ur_node ur_transform_memory(ur_transformer stack, ur_node x, const int lengths[], ur_node m,
                                    const int m_lengths[]);
+
+/* ------------------------------------------------------------------------ decoders that attend
+ *
+ * A cell that looks at a memory is a cell: unroll, loops of one's own and decoding apply to it.
+ *
+ * ur_attention_cell, after Bahdanau et al. 2015: looks with the state that it has, then steps.
+ *     c = attend(h)    y = inner([x,c])    output [y,c]
+ * h is the first state of `inner`, of a stack that of its top cell. `inner` takes [x,c]: I + K
+ * inputs, and its h has Q features. The states are those of `inner`.
+ *
+ * ur_input_feeding, after Luong et al. 2015: steps, then looks with its output, and feeds what came
+ * of it into its next step.
+ *     y = inner([x,a])    a' = tanh([attend(y), y] W)    output a'
+ * `inner` takes I + A inputs and has Q outputs; W is name.W [K + Q, A]. The states are those of
+ * `inner`, then a [A].
+ *
+ * Both live in the store of `inner`. The errors: a size that does not fit. */
+UR_API ur_cell *ur_attention_cell(ur_cell *inner, ur_attention attention);
+UR_API ur_cell *ur_input_feeding(ur_cell *inner, const char *name, ur_attention attention, int A);
+
+/* Such a cell on a memory: what unroll and decoders are given. It lives until the tape is cleared,
+ * so that threads can share the cell itself, which is on no memory and cannot step. `weights` is
+ * NULL or has room for one node a step to come, [B,S] each: kept, for heat maps. */
+UR_API const ur_cell *ur_on_memory(const ur_cell *cell, ur_memory memory, ur_node weights[]);
+
+/* From the last states of encoders to the first ones of a decoder: s_k = tanh([all of them] W + b),
+ * matrices name.0.W [sum of from, size of s_k] and so on. Where both have the same states, these
+ * can be handed on as they are. from: the sizes of the n states, of both directions one after the
+ * other. (With input feeding the bridge is made for `inner`; a starts as zeros.) */
+typedef struct ur_bridge {
+    int n_from, n_to;
+    const ur_linear_layer *layers;
+} ur_bridge;
+UR_API ur_bridge ur_bridge_new(ur_params *ps, const char *name, int n, const int from[],
+                               const ur_cell *to);
+UR_API bool ur_bridge_states(ur_bridge bridge, const ur_node from[], ur_node to[]);
+
+/* A decoder over symbols; its cell may be any. `out` takes the outputs of the cell. */
+typedef struct ur_decoder {
+    ur_embedding embed;
+    const ur_cell *cell;
+    ur_linear_layer out;
+} ur_decoder;
+/* The same with its cell on a memory. */
+UR_API ur_decoder ur_decoder_on(ur_decoder decoder, ur_memory memory, ur_node weights[]);
+
+/* One step, all that greedy, sampled and beam decoding need: int32 ids [B] -> logits [B,V]. */
+UR_API ur_node ur_decode_step(ur_decoder decoder, ur_node ids, ur_node s[]);
+
+/* Logits [T,B,V] of a decoder that is told what to write: ids [T,B], of which row 0 holds the start
+ * symbols and row t what stands before the t-th label. lengths [B] may be NULL; beyond them states
+ * stay and logits are those of a zero output. s as in unroll. Options by name, at least one:
+ *     ratio         probability that a row is fed the true symbol in a step, else the one of its
+ *                   own logits (scheduled sampling, Bengio et al. 2015). 1 (teacher forcing) feeds
+ *                   the true ones at once, for all steps. Data but for 1 itself
+ *     per_sequence  one coin for all steps of a row
+ *     temperature   its own symbol is drawn (ur_sample); 0 takes the most likely one
+ * No gradient flows through the choice. Fails: ratio outside [0, 1]; as unroll does. */
+typedef struct ur_teaching {
+    double ratio;
+    bool per_sequence;
+    double temperature;
+} ur_teaching;
+#define ur_teach(decoder, ids, lengths, s, ...)                                                    \
+    ur_teach_at(UR_AT(#ids), decoder, ids, lengths, s, &(ur_teaching){ __VA_ARGS__ })
+UR_API ur_node ur_teach_at(ur_at at, ur_decoder decoder, ur_node ids, const int lengths[],
+                           ur_node s[], const ur_teaching *how);
 
 #ifdef __cplusplus
 }

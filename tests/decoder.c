@@ -1,0 +1,456 @@
+/* Decoders that look at a memory: against the same written out by hand, rows of different lengths,
+ * teaching by coins, gradients of whole translators. */
+#include "tests/test.h"
+#include "tests/counting.h"
+#include "tests/passes.h"
+#include "unroll/unroll.h"
+
+enum { B = 4, S = 3, T = 5, E = 2, H = 3, A = 2, V = 6 };
+static const int from_lengths[B] = { 3, 1, 0, 2 }, to_lengths[B] = { 2, 5, 1, 0 };
+
+typedef enum how { BAHDANAU, STACKED, LUONG, HOWS } how;
+
+/* A translator of each kind: both directions, a bridge, a decoder. */
+typedef struct translator {
+    how how;
+    ur_embedding from;
+    ur_cell *forward, *backward, *inner;
+    ur_attention a;
+    ur_linear_layer W;              /* input feeding's, to write it out */
+    ur_decoder d;
+    ur_bridge bridge;
+    const int *from_lengths, *to_lengths;
+    ur_teaching teaching;
+} translator;
+
+static translator make(ur_params *ps, how how)
+{
+    translator m = { .how = how, .teaching = { .ratio = 1 } };
+    m.from = ur_embedding_new(ps, "from", V, E);
+    m.forward = ur_gru(ps, "f", E, H);
+    m.backward = ur_gru(ps, "k", E, H);
+    m.a = ur_attention_new(ps, "a", how == LUONG ? UR_SCORE_GENERAL : UR_SCORE_ADDITIVE, H, 2 * H,
+                           A);
+    m.inner = ur_lstm(ps, "d", E + (how == LUONG ? A : 2 * H), H);
+    if (how == STACKED)
+        m.inner = ur_stacked("both", (ur_cell *[]){ m.inner, ur_gru(ps, "top", H, H) }, 2, 0);
+    m.d.embed = ur_embedding_new(ps, "to", V, E);
+    m.d.cell = how == LUONG ? ur_input_feeding(m.inner, "feed", m.a, A)
+                            : ur_attention_cell(m.inner, m.a);
+    if (how == LUONG)
+        m.W.W = ur_find(ps, "feed.W");
+    m.d.out = ur_linear_new(ps, "out", m.d.cell->outputs, V);
+    m.bridge = ur_bridge_new(ps, "bridge", 2, (int[]){ H, H }, m.inner);
+    return m;
+}
+
+/* The memory, and the first states of the decoder. */
+static ur_memory encode(ur_graph *g, const translator *m, ur_node source, ur_node s[])
+{
+    const int rows = ur_dim(source, 1);
+    ur_node e[2];
+    ur_cell_zero_states(g, m->forward, rows, e);
+    ur_cell_zero_states(g, m->backward, rows, e + 1);
+    ur_node x = ur_bidirectional(m->forward, m->backward, ur_embed(m->from, source),
+                                 m->from_lengths, UR_MERGE_CONCAT, e);
+    ur_cell_zero_states(g, m->d.cell, rows, s);
+    ur_bridge_states(m->bridge, e, s);
+    return ur_memory_new(m->a, x, m->from_lengths);
+}
+
+static void draw(int32_t *id, int n)
+{
+    for (int i = 0; i < n; i++)
+        id[i] = (int32_t)(test_uniform() * V);
+}
+
+/* ------------------------------------------------------------------------------ written out by hand */
+
+/* One step, as the papers have it. */
+static ur_node by_hand(const translator *m, ur_memory memory, ur_node x, ur_node s[],
+                       ur_node *weights)
+{
+    if (m->how == LUONG) {
+        ur_node y = ur_cell_apply(m->inner, -1, ur_concat(x, s[2]), s);
+        ur_node c = ur_attend(m->a, memory, y, weights);
+        return s[2] = ur_tanh(ur_matmul(ur_concat(c, y), m->W.W));
+    }
+    ur_node c = ur_attend(m->a, memory, s[m->how == STACKED ? 2 : 0], weights);
+    return ur_concat(ur_cell_apply(m->inner, -1, ur_concat(x, c), s), c);
+}
+
+TEST(cells_are_what_the_papers_write)
+{
+    for (how how = 0; how < HOWS; how++) {
+        ur_params *ps = ur_params_new(UR_F64, 7);
+        ur_graph *g = ur_graph_new(UR_F64, UR_INFER);
+        translator m = make(ps, how);
+        m.from_lengths = from_lengths;
+        int32_t source[S * B], target[T * B];
+        draw(source, S * B);
+        draw(target, T * B);
+        ur_node s[3], r[3], weights[T], same[T], logits[T], ids = ur_ints(g, target, T, B);
+        ur_memory memory = encode(g, &m, ur_ints(g, source, S, B), s);
+        memcpy(r, s, sizeof s);
+        ur_decoder on = ur_decoder_on(m.d, memory, weights);
+        ur_node y = ur_teach(on, ids, NULL, s, .ratio = 1);
+        for (int t = 0; t < T; t++)
+            logits[t] = ur_linear(m.d.out, by_hand(&m, memory, ur_embed(m.d.embed,
+                                                                         ur_index(ids, 0, t)),
+                                                   r, &same[t]));
+        ur_node expected = ur_stack(logits, T), look = ur_stack(same, T);
+        ur_node seen = ur_stack(weights, T), last = ur_concat_n(r, m.d.cell->n_states, 1);
+        ur_node state = ur_concat_n(s, m.d.cell->n_states, 1);
+        const ur_node pairs[][2] = { { y, expected }, { seen, look }, { state, last } };
+        for (int k = 0; k < 3; k++) {
+            double p[T * B * V], q[T * B * V];
+            const size_t n = ur_count(pairs[k][0]);
+            REQUIRE(n <= T * B * V && n == ur_count(pairs[k][1]));
+            CHECK(ur_read(pairs[k][0], p, n) && ur_read(pairs[k][1], q, n));
+            CHECK_STR(ur_error(g), NULL);
+            for (size_t i = 0; i < n; i++)
+                CHECK_NEAR(p[i], q[i], 1e-14);
+        }
+        ur_graph_free(g);
+        ur_params_free(ps);
+    }
+}
+
+/* ------------------------------------------------------------------------------- rows and lengths */
+
+/* Logits and last states of some rows; the rest of the arrays is left alone. */
+static bool run_rows(ur_graph *g, const translator *m, const int32_t *source, const int32_t *target,
+                     int steps, int s_steps, int rows, double *logits, double *last)
+{
+    ur_clear(g);
+    ur_node s[3];
+    ur_memory memory = encode(g, m, ur_ints(g, source, s_steps, rows), s);
+    ur_decoder on = ur_decoder_on(m->d, memory, NULL);
+    ur_node y = ur_teach_at(UR_AT("ids"), on, ur_ints(g, target, steps, rows), m->to_lengths, s,
+                            &m->teaching);
+    bool ok = ur_read(y, logits, (size_t)(steps * rows * V)) &&
+              ur_read(s[1], last, (size_t)(rows * H));
+    return CHECK_STR(ur_error(g), NULL) && CHECK(ok);
+}
+
+/* A ragged batch has the numbers of its rows alone; fed by coins that are always right, too. */
+TEST(rows_are_rows_alone)
+{
+    for (how how = 0; how < HOWS; how++) {
+        ur_params *ps = ur_params_new(UR_F64, 7);
+        ur_graph *g = ur_graph_new(UR_F64, UR_INFER);
+        translator m = make(ps, how), alone = m;
+        m.from_lengths = from_lengths, m.to_lengths = to_lengths;
+        int32_t source[S * B], target[T * B], x[S], y[T];
+        double logits[2][T * B * V], last[2][B * H], one[T * V], state[H];
+        draw(source, S * B);
+        draw(target, T * B);
+        REQUIRE(run_rows(g, &m, source, target, T, S, B, logits[0], last[0]));
+        m.teaching.ratio = 1 - 1e-15;
+        REQUIRE(run_rows(g, &m, source, target, T, S, B, logits[1], last[1]));
+        for (int i = 0; i < T * B * V; i++)
+            CHECK_NEAR(logits[0][i], logits[1][i], 1e-14);
+        for (int i = 0; i < B * H; i++)
+            CHECK_NEAR(last[0][i], last[1][i], 1e-14);
+        const double *b = ur_param_values(m.d.out.b);
+        for (int r = 0; r < B; r++) {
+            const int n = to_lengths[r], k = from_lengths[r];
+            for (int t = 0; t < T; t++)
+                y[t] = target[t * B + r];
+            for (int t = 0; t < k; t++)
+                x[t] = source[t * B + r];
+            REQUIRE(run_rows(g, &alone, x, y, n, k, 1, one, state));
+            for (int i = 0; i < T * V; i++)
+                CHECK_NEAR(logits[0][(i / V * B + r) * V + i % V], i / V < n ? one[i] : b[i % V],
+                           1e-13);
+            for (int i = 0; i < H; i++)
+                CHECK_NEAR(last[0][r * H + i], state[i], 1e-13);
+        }
+        ur_graph_free(g);
+        ur_params_free(ps);
+    }
+}
+
+/* NaN beyond the lengths of what is looked at, and of what is read, forwards and backwards. */
+static bool unroll_on(ur_graph *g, const translator *m, ur_params *ps, bool backward,
+                      const float *memory, const float *x, float *out, float *gradient)
+{
+    enum { X = T * B * E, M = S * B * 2 * H };
+    ur_clear(g);
+    ur_node in[2] = { ur_input(g, memory, S, B, 2 * H), ur_input(g, x, T, B, E) }, d[2], all[3];
+    const ur_cell *on = ur_on_memory(m->d.cell, ur_memory_new(m->a, in[0], from_lengths), NULL);
+    ur_node y = backward ? ur_unroll_backward_states(on, in[1], to_lengths, NULL, all)
+                         : ur_unroll_states(on, in[1], to_lengths, NULL, all);
+    ur_node loss = ur_backward(ur_add(ur_sum(ur_square(y)), ur_sum(all[1])));
+    ur_grad(&loss, NULL, 1, in, 2, d);
+    bool ok = ur_run(g) && ur_read(d[0], out, M) && ur_read(d[1], out + M, X) &&
+              ur_read(y, out + M + X, ur_count(y));
+    memcpy(gradient, ur_gradients(ps), ur_params_elements(ps) * sizeof *gradient);
+    ur_gradient_used(ps);
+    return CHECK_STR(ur_error(g), NULL) && CHECK(ok);
+}
+
+TEST(padding_never_matters)
+{
+    for (int k = 0; k < HOWS * 2; k++) {
+        ur_params *ps = ur_params_new(UR_F32, 7);
+        ur_graph *g = ur_graph_new(UR_F32, UR_TRAIN);
+        translator m = make(ps, k / 2);
+        static float memory[S * B * 2 * H], x[T * B * E], out[2][999], gradient[2][2000];
+        const size_t n = ur_params_elements(ps);
+        REQUIRE(n <= 2000);
+        for (int i = 0; i < S * B * 2 * H; i++)
+            memory[i] = (float)test_uniform();
+        for (int i = 0; i < T * B * E; i++)
+            x[i] = (float)test_uniform();
+        REQUIRE(unroll_on(g, &m, ps, k % 2, memory, x, out[0], gradient[0]));
+        for (int i = 0; i < S * B * 2 * H; i++)
+            if (i / (2 * H) / B >= from_lengths[i / (2 * H) % B])
+                memory[i] = NAN;
+        for (int i = 0; i < T * B * E; i++)
+            if (i / E / B >= to_lengths[i / E % B])
+                x[i] = NAN;
+        REQUIRE(unroll_on(g, &m, ps, k % 2, memory, x, out[1], gradient[1]));
+        CHECK_MEM(out[0], out[1], sizeof out[0]);
+        CHECK_MEM(gradient[0], gradient[1], n * sizeof **gradient);
+        for (int i = 0; i < 999; i++)
+            CHECK(isfinite(out[1][i]));
+        ur_graph_free(g);
+        ur_params_free(ps);
+    }
+}
+
+/* ------------------------------------------------------------------------------------ gradients */
+
+static void loss_of(ur_graph *g, const ur_node in[], ur_node out[], void *ctx)
+{
+    const translator *m = ctx;
+    ur_node s[3];
+    ur_memory memory = encode(g, m, in[0], s);
+    out[0] = ur_teach_at(UR_AT("ids"), ur_decoder_on(m->d, memory, NULL), in[1], m->to_lengths, s,
+                         &m->teaching);
+    out[1] = s[1];
+}
+
+TEST(gradients)
+{
+    static const int steps[] = { 1, 2, T, T };
+    for (int k = 0; k < HOWS * 4; k++) {
+        ur_params *ps = ur_params_new(UR_F32, 7);
+        translator m = make(ps, k % HOWS);
+        if (k / HOWS == 3)
+            m.from_lengths = from_lengths, m.to_lengths = to_lengths;
+        m.teaching.ratio = k % 2 ? 1 : 0.5;
+        m.teaching.per_sequence = k % 4 == 2;
+        ur_check_options o = { .in = { ur_in_ints("x", V, S, B), { .name = "y", .below = V } },
+                               .outputs = 2, .ctx = &m, .elements = 32 };
+        o.in[1].shape = (ur_shape){ 2, { steps[k / HOWS], B } };
+        passes("translator", ur_check_with(loss_of, &o));
+        ur_params_free(ps);
+    }
+}
+
+/* -------------------------------------------------------------------------------------- teaching */
+
+/* A cell without states that hands x on: what a decoder made of it is fed can be read off its
+ * logits. Symbol v is answered by v + 1, and the truth is always 0: a row that is fed its own
+ * symbols counts on from its last 0. */
+static ur_node hand_on(const ur_cell *cell, ur_node x, ur_node s[])
+{
+    (void)cell, (void)s;
+    return ur_scale(x, 1);
+}
+
+enum { LONG = 24, ROWS = 50, SYMBOLS = 40 };
+
+static ur_decoder counting_decoder(ur_params *ps)
+{
+    ur_decoder d = {
+        .embed = ur_embedding_with(ps, "e", SYMBOLS, SYMBOLS, ur_identity(1)),
+        .cell = ur_cell_new(ps, "on", sizeof(ur_cell), hand_on, SYMBOLS, SYMBOLS, 0, NULL),
+        .out = ur_linear_unbiased(ps, "next", SYMBOLS, SYMBOLS, ur_constant(0)),
+    };
+    float *W = ur_param_values(d.out.W);
+    for (int v = 0; v < SYMBOLS; v++)
+        W[v * SYMBOLS + (v + 1) % SYMBOLS] = 30;
+    ur_params_changed(ps);
+    return d;
+}
+
+/* What each row was fed, and how many were the truth after the first step. */
+static int fed(ur_graph *g, ur_decoder d, const ur_teaching *how, int32_t id[LONG][ROWS])
+{
+    ur_clear(g);
+    ur_node y = ur_teach_at(UR_AT("ids"), d, ur_ints(g, NULL, LONG, ROWS), NULL, NULL, how);
+    int truths = 0;
+    CHECK(ur_read(ur_argmax(y, -1), id, LONG * ROWS));
+    for (int t = 0; t < LONG; t++)
+        for (int b = 0; b < ROWS; b++) {
+            id[t][b]--;
+            truths += t && id[t][b] == 0;
+            CHECK(id[t][b] == 0 || (t && id[t][b] == id[t - 1][b] + 1));
+        }
+    CHECK_STR(ur_error(g), NULL);
+    return truths;
+}
+
+TEST(coins_choose_what_is_fed)
+{
+    const int all = (LONG - 1) * ROWS;
+    static int32_t id[LONG][ROWS];
+    ur_params *ps = ur_params_new(UR_F32, 7);
+    ur_graph *g = ur_graph_new(UR_F32, UR_TRAIN);
+    ur_decoder d = counting_decoder(ps);
+    CHECK_INT(fed(g, d, &(ur_teaching){ .ratio = 1 }, id), all);
+    CHECK_INT(fed(g, d, &(ur_teaching){ .ratio = 0 }, id), 0);
+    const size_t plans = ur_stats(g).plans_made;
+    int some = fed(g, d, &(ur_teaching){ .ratio = 0.7 }, id), rows = 0;
+    CHECK(some > all * 0.65 && some < all * 0.75);
+    some = fed(g, d, &(ur_teaching){ .ratio = 0.3, .temperature = 0.5 }, id);
+    CHECK(some > all * 0.25 && some < all * 0.35);
+    CHECK_INT(ur_stats(g).plans_made, plans);           /* a ratio is data */
+    some = fed(g, d, &(ur_teaching){ .ratio = 0.5, .per_sequence = true }, id);
+    for (int b = 0; b < ROWS; b++) {
+        for (int t = 2; t < LONG; t++)
+            CHECK((id[t][b] == 0) == (id[1][b] == 0));
+        rows += id[1][b] == 0;
+    }
+    CHECK_INT(some, rows * (LONG - 1));
+    CHECK(rows > ROWS / 4 && rows < ROWS * 3 / 4);
+    ur_graph_free(g);
+    ur_params_free(ps);
+}
+
+/* A row's own choice is what greedy decoding by single steps makes: the same symbols. */
+TEST(one_step_alone)
+{
+    for (how how = 0; how < HOWS; how++) {
+        ur_params *ps = ur_params_new(UR_F64, 7);
+        ur_graph *g = ur_graph_new(UR_F64, UR_INFER);
+        translator m = make(ps, how);
+        int32_t source[S * B], start[T * B] = { 0 };
+        double all[T * B * V], step[B * V];
+        draw(source, S * B);
+        ur_node s[3], x = ur_ints(g, source, S, B);
+        ur_decoder on = ur_decoder_on(m.d, encode(g, &m, x, s), NULL);
+        ur_node y = ur_teach(on, ur_ints(g, start, T, B), NULL, s, .ratio = 0);
+        on = ur_decoder_on(m.d, encode(g, &m, x, s), NULL);
+        ur_node id = ur_ints(g, start, B), logits[T];
+        for (int t = 0; t < T; t++) {
+            logits[t] = ur_keep(ur_decode_step(on, id, s));
+            id = ur_argmax(logits[t], -1);
+        }
+        REQUIRE(ur_read(y, all, T * B * V));
+        for (int t = 0; t < T; t++) {
+            REQUIRE(ur_read(logits[t], step, B * V));
+            for (int i = 0; i < B * V; i++)
+                CHECK_NEAR(step[i], all[t * B * V + i], 1e-14);
+        }
+        ur_graph_free(g);
+        ur_params_free(ps);
+    }
+}
+
+/* --------------------------------------------------------------------------------- memory, errors */
+
+static bool update(ur_graph *g, const translator *m, int32_t *source, int32_t *target)
+{
+    ur_clear(g);
+    ur_node out[2], in[2] = { ur_ints(g, source, S, B), ur_ints(g, target, T, B) };
+    loss_of(g, in, out, (void *)m);
+    ur_backward(ur_cross_entropy(out[0], in[1]));
+    return ur_run(g);
+}
+
+TEST(steady_state_takes_no_memory)
+{
+    for (how how = 0; how < HOWS; how++) {
+        counting_begin(0);
+        ur_params *ps = ur_params_new(UR_F32, 1);
+        ur_graph *g = ur_graph_new(UR_F32, UR_TRAIN);
+        translator m = make(ps, how);
+        m.from_lengths = from_lengths, m.to_lengths = to_lengths;
+        ur_optim *opt = ur_optim_new(ps, ur_adam(1e-2));
+        int32_t source[S * B], target[T * B];
+        long calls = 0;
+        for (int step = 0; step < 12; step++) {
+            m.teaching.ratio = 0.9 - 0.05 * step;
+            draw(source, S * B);
+            draw(target, T * B);
+            REQUIRE(update(g, &m, source, target) && ur_step(opt));
+            calls = step == 4 ? counting.calls : calls;
+        }
+        CHECK_INT(counting.calls - calls, 0);
+        ur_optim_free(opt);
+        ur_graph_free(g);
+        ur_params_free(ps);
+        CHECK_INT(counting.blocks, 0);
+        counting_end();
+    }
+}
+
+TEST(without_memory)
+{
+    int32_t source[S * B] = { 0 }, target[T * B] = { 0 };
+    for (long call = 1; ; call += call < 60 ? 1 : 7) {
+        counting_begin(call);
+        ur_params *ps = ur_params_new(UR_F32, 1);
+        ur_graph *g = ur_graph_new(UR_F32, UR_TRAIN);
+        bool ok = ps && g;
+        if (ok) {
+            translator m = make(ps, LUONG);
+            m.from_lengths = from_lengths, m.to_lengths = to_lengths;
+            m.teaching.ratio = 0.5;
+            ok = !ur_error(ps) && update(g, &m, source, target);
+        }
+        long failed = counting.failed;
+        CHECK(ok || failed);
+        ur_graph_free(g);
+        ur_params_free(ps);
+        CHECK_INT(counting.blocks, 0);
+        counting_end();
+        if (!failed)
+            break;
+    }
+}
+
+TEST(errors_of_decoders)
+{
+    ur_params *ps = ur_params_new(UR_F64, 7);
+    ur_graph *g = ur_graph_new(UR_F64, UR_TRAIN);
+    translator m = make(ps, BAHDANAU);
+    ur_node s[3];
+    ur_node ids = ur_ints(g, NULL, T, B);
+    CHECK(ur_is_nil(ur_teach(m.d, ids, NULL, NULL, .ratio = 1)));
+    CHECK_HAS(ur_error(g), "cell d is on no memory: see ur_on_memory");
+    ur_error_reset(g);
+    ur_clear(g);
+    ids = ur_ints(g, NULL, T, B);
+    ur_decoder on = ur_decoder_on(m.d, encode(g, &m, ids, s), NULL);
+    CHECK(ur_is_nil(ur_teach(on, ids, NULL, NULL, .ratio = 1.5)));
+    CHECK_HAS(ur_error(g), "teach: the ratio 1.5 is not in [0, 1]");
+    ur_error_reset(g);
+    ur_clear(g);
+    ids = ur_ints(g, NULL, B);
+    CHECK(ur_is_nil(ur_teach(on, ids, NULL, NULL, .ratio = 1)));
+    CHECK_HAS(ur_error(g), "teach: ids is int32 [4], but symbols are [T,B]");
+    ur_error_reset(g);
+    CHECK(!ur_cell_usable(ur_attention_cell(m.forward, m.a)));
+    CHECK_HAS(ur_error(ps), "attention_cell: cell f, 2 inputs, cannot look with 3 features at 6");
+    ur_error_reset(ps);
+    CHECK(!ur_cell_usable(ur_input_feeding(m.forward, "x", m.a, 2)));
+    CHECK_HAS(ur_error(ps), "input_feeding x: cell f, 2 inputs and 3 outputs, is to look with 3");
+    ur_error_reset(ps);
+    ur_bridge none = ur_bridge_new(ps, "b", 0, NULL, m.inner);
+    CHECK_HAS(ur_error(ps), "bridge b: from 0 states to a cell that was made");
+    ur_clear(g);
+    s[0] = ur_zeros(g, B, H);
+    CHECK(!ur_bridge_states(none, s, s + 1));
+    CHECK_HAS(ur_error(g), "bridge: the bridge could not be made");
+    ur_graph_free(g);
+    ur_params_free(ps);
+}
+
+TEST_MAIN(T(cells_are_what_the_papers_write), T(rows_are_rows_alone), T(padding_never_matters),
+          T(gradients), T(coins_choose_what_is_fed), T(one_step_alone),
+          T(steady_state_takes_no_memory), T(without_memory), T(errors_of_decoders))
