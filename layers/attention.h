@@ -105,6 +105,7 @@ typedef struct ur_heads_options {
 #define ur_heads_attend(layer, memory, q, ...)                                                     \
     ur_heads_attend_at(UR_AT(#q), layer, memory, q, &(ur_heads_options){ __VA_ARGS__ })
 UR_API ur_memory ur_heads_memory_at(ur_at at, ur_multi_head layer, ur_node x, const int lengths[]);
+UR_API ur_memory (ur_heads_memory)(ur_multi_head layer, ur_node x, const int lengths[]);
 UR_API ur_node ur_heads_attend_at(ur_at at, ur_multi_head layer, ur_memory memory, ur_node q,
                                   const ur_heads_options *options);
 
@@ -115,7 +116,7 @@ UR_API ur_node ur_heads_attend_at(ur_at at, ur_multi_head layer, ur_memory memor
 UR_API ur_node ur_self_attention_at(ur_at at, ur_multi_head layer, ur_node x, const int lengths[],
                                     const ur_heads_options *options);
 
-/* ------------------------------------------------------------------------------------- positions */
+/* ------------------------------------------------------------------------------------ positions */
 
 /* x [T,B,D] whose steps are first, first + 1, .., each with the vector of its position added:
  *     sinusoid   p_2i = sin(t / 10000^(2i/D))    p_2i+1 = cos(the same)      Vaswani et al. 2017

@@ -257,6 +257,27 @@ UR_API ur_node (ur_unroll_lengths)(const ur_cell *cell, ur_node x, const int len
 UR_API ur_node (ur_unroll_states)(const ur_cell *cell, ur_node x, const int lengths[], ur_node s[],
                                   ur_node all[]);
 
+/* Long sequences are read in windows, the state carried from one to the next: truncated
+ * back-propagation through time. With windows of k steps the example on top does it: ur_state_in,
+ * unroll, ur_state_out. A gradient reaches back to the beginning of its window and no further,
+ * since a state that was carried is a leaf. With (k1, k2), k1 < k2 (Williams and Peng 1990), there
+ * is an update every k1 steps from gradients that reach back k2 steps: windows overlap, and what is
+ * carried is the state after k1 steps.
+ *     ur_state_in(g, st, s);
+ *     ur_node h = ur_unroll_states(rnn, x, NULL, s, all);              // x [k2,B,I]
+ *     for (int k = 0; k < rnn->n_states; k++)
+ *         s[k] = ur_index(all[k], 0, k1 - 1);                          // the next window's first
+ *     ur_state_out(st, s);
+ *     ... the loss of ur_slice(h, 0, k2 - k1, UR_END), of the first window that of all of h
+ * Where row b begins another text, ur_state_reset(st, b) before the window.
+ *
+ * The shapes that models have:
+ *     one to one          ur_cell_apply, or layers without a cell
+ *     one to many         the one as the first state (ur_bridge), then ur_teach: attention.h
+ *     many to one         unroll, then a pool (below), or the last state
+ *     many to many        unroll, or both directions, and a layer on every step
+ *     of another length   an encoder and a decoder: attention.h */
+
 /* The other direction: from the last step of each row, counted from its own end, to its first.
  * x, outputs and all states stand at their own places; s, the states before the last step, become
  * those after the first. all[k], beyond a row's length, is the state before. lengths may be NULL;

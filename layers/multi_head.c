@@ -128,3 +128,8 @@ ur_node ur_self_attention_at(ur_at at, ur_multi_head layer, ur_node x, const int
     ur_memory m = ur_heads_memory_at(at, layer, x, lengths);
     return ur_within_at(at, ur_heads_attend_at(at, layer, m, x, options), lengths);
 }
+
+ur_memory (ur_heads_memory)(ur_multi_head layer, ur_node x, const int lengths[])
+{
+    return ur_heads_memory_at(NULL, layer, x, lengths);
+}

@@ -23,7 +23,7 @@ typedef struct unrolling {
     ur_node x, *s, *all;
     int T, B;
     bool backward;
-    ur_node live_at;            /* [T,B,1], 1 up to the length; nil but for a cell that keeps rows */
+    ur_node live_at;            /* [T,B,1], 1 up to the length, for a cell that keeps rows */
     /* lengths */
     const int *length;
     int L, rows;                /* longest; sum of the lengths */

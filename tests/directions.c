@@ -5,7 +5,7 @@
 enum { ROWS = 4, STEPS = 5 };
 static const int lengths[ROWS] = { 3, 0, 5, 1 };
 
-/* -------------------------------------------------------------------------------- the backward way */
+/* ----------------------------------------------------------------------------- the backward way */
 
 /* Row b of x[STEPS][ROWS][n] from its own end. */
 static void reversed(const double *x, int b, int n, double *out)

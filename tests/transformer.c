@@ -244,7 +244,7 @@ TEST(masks_and_weights)
     ur_params_free(ps);
 }
 
-/* ------------------------------------------------------------------------------ what is not seen */
+/* ----------------------------------------------------------------------------- what is not seen */
 
 /* Runs the model in float; NaN in the padding where `padded`. */
 static bool run(ur_graph *g, const model *m, ur_params *ps, bool padded, float *y, float *d,
