@@ -218,7 +218,9 @@ UR_API ur_cell *ur_input_feeding(ur_cell *inner, const char *name, ur_attention 
 
 /* Such a cell on a memory: what unroll and decoders are given. It lives until the tape is cleared,
  * so that threads can share the cell itself, which is on no memory and cannot step. `weights` is
- * NULL or has room for one node a step to come, [B,S] each: kept, for heat maps. */
+ * NULL or has room for one node a step to come, [B,S] each: kept, for heat maps. Wrappers (dropout,
+ * stacks) go around `inner`. The rows of x are those of the memory: for K hypotheses a row, the
+ * memory is made of ur_repeat(x, 1, K) and lengths repeated alike. */
 UR_API const ur_cell *ur_on_memory(const ur_cell *cell, ur_memory memory, ur_node weights[]);
 
 /* From the last states of encoders to the first ones of a decoder: s_k = tanh([all of them] W + b),

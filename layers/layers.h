@@ -53,7 +53,8 @@ struct ur_cell {
     const ur_cell *const *parts;
     int n_parts;
     /* The step knows rows by their place in the batch, since it looks at something else that has
-     * rows: attention. Unrolled with lengths, all rows then take every step in their own order. */
+     * rows: attention. Unrolled with lengths, all rows then take every step in their own order. A
+     * wrapper says what its cell says. */
     bool keeps_rows;
 };
 

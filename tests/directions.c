@@ -200,6 +200,49 @@ TEST(padding_never_matters)
     ur_params_free(ps);
 }
 
+/* -------------------------------------------------------------------- rows known by their place */
+
+/* A cell that adds something of its own to each row, and counts steps. */
+typedef struct placed { ur_cell cell; ur_node row; } placed;
+
+static ur_node placed_step(const ur_cell *cell, ur_node x, ur_node s[])
+{
+    s[0] = ur_shift(s[0], 1);
+    return ur_add(x, ((const placed *)cell)->row);
+}
+
+/* Alone, in a stack and under dropout, in both directions. */
+TEST(rows_stay_in_their_places)
+{
+    ur_params *ps = ur_params_new(UR_F64, 7);
+    ur_graph *g = ur_graph_new(UR_F64, UR_INFER);
+    placed *p = ur_cell_new(ps, "p", sizeof *p, placed_step, I, I, 1, (int[]){ 1 });
+    p->cell.keeps_rows = true;
+    ur_cell *forms[] = { &p->cell, ur_stacked("two", (ur_cell *[]){ &p->cell, &p->cell }, 2, 0.1),
+                         ur_dropout_cell(&p->cell, 0.1) };
+    double x[STEPS * ROWS * I], y[STEPS * ROWS * I], row[ROWS * I], steps[ROWS];
+    fill(x, STEPS * ROWS * I);
+    fill(row, ROWS * I);
+    for (int k = 0; k < 6; k++) {
+        ur_cell *cell = forms[k / 2];
+        ur_clear(g);
+        p->row = ur_input(g, row, ROWS, I);
+        ur_node in = ur_input(g, x, STEPS, ROWS, I), s[2];
+        ur_cell_zero_states(g, cell, ROWS, s);
+        ur_node out = k % 2 ? ur_unroll_backward(cell, in, lengths, s)
+                            : ur_unroll_lengths(cell, in, lengths, s);
+        REQUIRE(ran(g) && ur_read(out, y, STEPS * ROWS * I) && ur_read(s[0], steps, ROWS));
+        for (int i = 0; i < STEPS * ROWS * I; i++) {
+            const int b = i / I % ROWS;
+            CHECK_NEAR(y[i], i / I / ROWS < lengths[b] ? x[i] + (1 + (k / 2 == 1)) *
+                       row[b * I + i % I] : 0, 1e-14);
+            CHECK_NEAR(steps[b], lengths[b], 0);
+        }
+    }
+    ur_graph_free(g);
+    ur_params_free(ps);
+}
+
 /* --------------------------------------------------------------------------------------- errors */
 
 TEST(errors_of_directions)
@@ -226,4 +269,5 @@ TEST(errors_of_directions)
 }
 
 TEST_MAIN(T(backward_is_each_row_from_its_own_end), T(backward_without_lengths), T(merges),
-          T(gradients_of_both_ways), T(padding_never_matters), T(errors_of_directions))
+          T(gradients_of_both_ways), T(padding_never_matters), T(rows_stay_in_their_places),
+          T(errors_of_directions))

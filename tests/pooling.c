@@ -2,8 +2,8 @@
 #include "tests/cells.h"
 #include "tests/passes.h"
 
-enum { ROWS = 5, STEPS = 4, A = 3, LAST = 0, MEAN, MAX, ATTENTION, FORMS };
-static const int lengths[ROWS] = { 4, 0, 2, 1, 3 };
+enum { ROWS = 5, STEPS = 5, A = 3, LAST = 0, MEAN, MAX, ATTENTION, FORMS };
+static const int lengths[ROWS] = { 5, 0, 2, 1, 3 };
 
 typedef struct pool {
     int form;
@@ -88,7 +88,7 @@ static void record(ur_graph *g, const ur_node in[], ur_node out[], void *ctx)
 
 TEST(gradients)
 {
-    static const int steps[] = { 1, 2, 4, 4 };
+    static const int steps[] = { 1, 2, STEPS, STEPS };
     ur_params *ps = ur_params_new(UR_F64, 7);
     pool p = { .layer = ur_pooling_new(ps, "pool", I, A) };
     for (p.form = 0; p.form < FORMS; p.form++)
