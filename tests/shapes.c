@@ -1,6 +1,7 @@
 /* The five shapes of models, each learning a task of its shape: one to one, one to many, many to
- * one, many to many of equal and of different lengths. */
+ * one, many to many of equal and of different lengths; and without memory at any moment. */
 #include "tests/test.h"
+#include "tests/counting.h"
 #include "unroll/unroll.h"
 
 enum { B = 16, T = 4, V = 4, E = 6, H = 16, END = 0 };
@@ -14,6 +15,7 @@ typedef struct task {
     ur_attention look;
     ur_bridge bridge;
     ur_decoder decoder;
+    ur_transformer blocks;
     int lengths[B];
     int32_t x[T][B], y[T + 1][B], fed[T + 1][B];
 } task;
@@ -78,7 +80,7 @@ static ur_node many_to_one(task *p, ur_graph *g)
 }
 
 /* Many to many: whether this symbol comes again, for which one must read ahead. */
-static ur_node as_many(task *p, ur_graph *g)
+static ur_node come_again(task *p, ur_graph *g)
 {
     for (int b = 0; b < B; b++)
         for (int t = 0; t < T; t++) {
@@ -86,8 +88,20 @@ static ur_node as_many(task *p, ur_graph *g)
             for (int u = t + 1; u < p->lengths[b]; u++)
                 p->y[t][b] |= p->x[u][b] == p->x[t][b];
         }
+    return ur_ints(g, p->y[0], T, B);
+}
+
+static ur_node as_many(task *p, ur_graph *g)
+{
     ur_node h = ur_bidirectional(p->rnn, p->back, embedded(p, g), p->lengths, UR_MERGE_SUM, NULL);
-    return ur_cross_entropy(ur_linear(p->out, h), ur_ints(g, p->y[0], T, B));
+    return ur_cross_entropy(ur_linear(p->out, h), come_again(p, g));
+}
+
+/* The same by attention of the sequence to itself. */
+static ur_node as_many_by_attention(task *p, ur_graph *g)
+{
+    ur_node h = ur_transform(p->blocks, ur_add_sinusoid(embedded(p, g), 0), p->lengths);
+    return ur_cross_entropy(ur_linear(p->decoder.out, h), come_again(p, g));
 }
 
 /* Many to many of another length: the row without its first symbol, and the end. */
@@ -106,10 +120,22 @@ static ur_node many_to_other(task *p, ur_graph *g)
     return ur_cross_entropy(ur_teach(on, ur_ints(g, p->fed[0], T, B), steps, s, .ratio = 1), y);
 }
 
-static void begin(task *p, bool attends)
+typedef struct shape {
+    ur_node (*loss_of)(task *p, ur_graph *g);
+    enum { PLAIN, ATTENDS, BLOCKS } kind;
+} shape;
+
+static void begin(task *p, int kind)
 {
+    const bool attends = kind == ATTENDS;
     *p = (task){ .ps = ur_params_new(UR_F32, 1) };
     ur_params *ps = p->ps;
+    if (kind == BLOCKS) {
+        p->in = ur_embedding_new(ps, "in", V, E);
+        p->blocks = ur_transformer_encoder_new(ps, "blocks", E, 2, .heads = 2);
+        p->decoder.out = ur_linear_new(ps, "out", E, V);
+        return;
+    }
     p->in = ur_embedding_new(ps, "in", V, E);
     p->rnn = ur_gru(ps, "rnn", E, H);
     p->back = ur_gru(ps, "back", E, H);
@@ -122,17 +148,17 @@ static void begin(task *p, bool attends)
                                ur_linear_new(ps, "next", attends ? 2 * H : H, V) };
 }
 
-static void learns(ur_node (*loss_of)(task *p, ur_graph *g), bool attends, int steps)
+static void learns(shape shape, int steps)
 {
     static task p;
-    begin(&p, attends);
+    begin(&p, shape.kind);
     ur_graph *g = ur_graph_new(UR_F32, UR_TRAIN);
     ur_optim *opt = ur_optim_new(p.ps, ur_adam(2e-2));
     double first = 0, last = 0;
     for (int step = 0; step < steps; step++) {
         ur_clear(g);
         draw(&p);
-        ur_node loss = ur_backward(loss_of(&p, g));
+        ur_node loss = ur_backward(shape.loss_of(&p, g));
         if (!CHECK(ur_run(g)) || !CHECK(ur_step(opt)))
             break;
         first += step < 5 ? ur_value(loss) / 5 : 0;
@@ -147,10 +173,40 @@ static void learns(ur_node (*loss_of)(task *p, ur_graph *g), bool attends, int s
     ur_params_free(p.ps);
 }
 
-TEST(one_to_one) { learns(one_to_one, false, 60); }
-TEST(one_to_many) { learns(one_to_many, false, 100); }
-TEST(many_to_one) { learns(many_to_one, false, 100); }
-TEST(as_many) { learns(as_many, false, 150); }
-TEST(many_to_other) { learns(many_to_other, true, 200); }
+static const shape shapes[] = {
+    { one_to_one, PLAIN }, { one_to_many, PLAIN }, { many_to_one, PLAIN }, { as_many, PLAIN },
+    { as_many_by_attention, BLOCKS }, { many_to_other, ATTENDS },
+};
+enum { SHAPES = sizeof shapes / sizeof *shapes };
 
-TEST_MAIN(T(one_to_one), T(one_to_many), T(many_to_one), T(as_many), T(many_to_other))
+TEST(one_to_one) { learns(shapes[0], 60); }
+TEST(one_to_many) { learns(shapes[1], 100); }
+TEST(many_to_one) { learns(shapes[2], 100); }
+TEST(as_many) { learns(shapes[3], 150); }
+TEST(as_many_by_attention) { learns(shapes[4], 500); }
+TEST(many_to_other) { learns(shapes[5], 200); }
+
+/* No memory at whatever moment: an error, no crash, nothing left behind. */
+TEST(without_memory)
+{
+    static task p;
+    for (int k = 0; k < SHAPES; k++)
+        for (long call = 1, failed = 1; failed; call += call < 40 ? 1 : 11) {
+            counting_begin(call);
+            begin(&p, shapes[k].kind);
+            ur_graph *g = ur_graph_new(UR_F32, UR_TRAIN);
+            draw(&p);
+            if (g)
+                ur_backward(shapes[k].loss_of(&p, g));
+            bool ok = ur_run(g);
+            failed = counting.failed;
+            CHECK(ok || failed);
+            ur_graph_free(g);
+            ur_params_free(p.ps);
+            CHECK_INT(counting.blocks, 0);
+            counting_end();
+        }
+}
+
+TEST_MAIN(T(one_to_one), T(one_to_many), T(many_to_one), T(as_many), T(as_many_by_attention),
+          T(many_to_other), T(without_memory))
