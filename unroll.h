@@ -2,8 +2,8 @@
  *     graph.h   the tape: nodes, parameters, gradients, states, runs, saving; start there
  *     ops.h     the operations, with their formulas
  *     layers.h  cells, layers, unrolling
- *     structured.h  CRF, CTC, hidden Markov and n-gram models, bags and windows
  *     attention.h  attention, decoders, transformers
+ *     structured.h  CRF, CTC, hidden Markov and n-gram models, bags and windows
  *     optim.h   optimisers, clipping, schedules
  */
 #ifndef UNROLL_H
@@ -13,8 +13,8 @@
 #include "unroll/op.h"
 #include "unroll/ops.h"
 #include "unroll/layers.h"
-#include "unroll/structured.h"
 #include "unroll/attention.h"
+#include "unroll/structured.h"
 #include "unroll/optim.h"
 #include "unroll/check.h"
 
