@@ -10,7 +10,7 @@ static ur_cell *stack(ur_params *ps)
                       2, 0);
 }
 
-/* ------------------------------------------------------------------------------------- truncation */
+/* ----------------------------------------------------------------------------------- truncation */
 
 /* One update of (k1, k2), as the manual has it: the loss of the last `counted` steps. */
 static ur_node window(ur_graph *g, const ur_cell *cell, ur_params *st, const double *x, int k1,
@@ -74,7 +74,7 @@ TEST(gradients_reach_back_k2_steps)
     }
 }
 
-/* ---------------------------------------------------------------------------------------- streams */
+/* -------------------------------------------------------------------------------------- streams */
 
 /* Three streams in windows of 3 steps. Row 1 begins another text after the first window, row 2
  * after the second: each text gives what it gives alone. */
@@ -114,7 +114,7 @@ TEST(rows_begin_anew)
     ur_params_free(ps);
 }
 
-/* ----------------------------------------------------------------------------------------- states */
+/* --------------------------------------------------------------------------------------- states */
 
 /* Every state of a stack after every step, as a loop of one's own sees them, rows of all lengths. */
 TEST(all_states_of_a_stack)
