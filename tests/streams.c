@@ -116,7 +116,7 @@ TEST(rows_begin_anew)
 
 /* --------------------------------------------------------------------------------------- states */
 
-/* Every state of a stack after every step, as a loop of one's own sees them, rows of all lengths. */
+/* Every state of a stack after every step, as one's own loop sees them; rows of all lengths. */
 TEST(all_states_of_a_stack)
 {
     static const int lengths[ROWS] = { 4, 0, 2 };
