@@ -1,7 +1,7 @@
-/* unroll.h: all of the library. Each header is the manual of its folder:
+/* unroll.h: all of the library. Each header is a manual:
  *     graph.h   the tape: nodes, parameters, gradients, states, runs, saving; start there
  *     ops.h     the operations, with their formulas
- *     layers.h  cells, layers, unrolling
+ *     layers.h  cells and layers; sequences.h: cells over sequences, included by it
  *     attention.h  attention, decoders, transformers
  *     structured.h  CRF, CTC, hidden Markov and n-gram models, bags and windows
  *     optim.h   optimisers, clipping, schedules

@@ -22,13 +22,6 @@ static ur_graph *check(ur_at at, const char *what, ur_node x, const int lengths[
     return ur_lengths_fit(g, at, what, lengths, s.dim[0], s.dim[1]) ? g : NULL;
 }
 
-static ur_node within(ur_at at, ur_graph *g, ur_node x, const int lengths[])
-{
-    if (!lengths)
-        return x;
-    return ur_select_at(at, ur_live_steps_at(at, g, ur_dim(x, 0), ur_dim(x, 1), lengths), x);
-}
-
 ur_node ur_bag_at(ur_at at, ur_node x, const int lengths[], ur_reduction how)
 {
     ur_graph *g = check(at, "bag", x, lengths);
@@ -39,7 +32,7 @@ ur_node ur_bag_at(ur_at at, ur_node x, const int lengths[], ur_reduction how)
         return UR_NIL;
     }
     const int T = ur_dim(x, 0), B = ur_dim(x, 1);
-    ur_node sum = ur_sum_over_at(at, within(at, g, x, lengths), 1, (int[]){ 0 });
+    ur_node sum = ur_sum_over_at(at, ur_within_at(at, x, lengths), 1, (int[]){ 0 });
     int32_t *n = ur_graph_alloc(g, (size_t)B * sizeof *n);
     if (how == UR_TOTAL || !n)
         return n ? sum : UR_NIL;
@@ -61,10 +54,10 @@ ur_node ur_window_at(ur_at at, ur_node x, const int lengths[], int before, int a
     ur_node *part = ur_graph_alloc(g, (size_t)n * sizeof *part);
     if (!part)
         return UR_NIL;
-    ur_node padded = ur_pad_at(at, within(at, g, x, lengths), 0, before, after);
+    ur_node padded = ur_pad_at(at, ur_within_at(at, x, lengths), 0, before, after);
     for (int i = 0; i < n; i++)
         part[i] = ur_slice_at(at, padded, 0, i, i + T);
-    return within(at, g, ur_concat_n_at(at, part, n, 2), lengths);
+    return ur_within_at(at, ur_concat_n_at(at, part, n, 2), lengths);
 }
 
 ur_node (ur_bag)(ur_node x, const int lengths[], ur_reduction how)

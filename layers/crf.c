@@ -76,7 +76,7 @@ static bool open(batch *c, const char *what, ur_at at, ur_chain chain, ur_node e
         return false;
     c->x = ur_use_at(at, c->g, emissions);
     if (lengths) {
-        c->live = ur_live_steps_at(at, c->g, c->T, c->B, lengths);
+        c->live = ur_length_mask_at(at, c->g, c->T, c->B, lengths);
         c->x = ur_select_at(at, c->live, c->x);
     }
     return true;
@@ -180,7 +180,7 @@ static ur_node score(const batch *c, ur_node labels)
 {
     if (c->T == 0)
         return ur_zeros_at(c->at, c->g, 1, (int[]){ c->B });
-    labels = ur_live_ids_at(c->at, labels, c->length, 0);
+    labels = ur_ids_within_at(c->at, labels, c->length, 0);
     ur_node before = ur_slice_at(c->at, labels, 0, 0, c->T - 1);
     ur_node start = c->chain.start.owner ? ur_use_at(c->at, c->g, c->chain.start)
                                          : ur_zeros_at(c->at, c->g, 1, (int[]){ c->K });
@@ -231,7 +231,7 @@ static ur_node trace(const batch *c, const ur_node a[], ur_node last)
             sum = ur_where_at(c->at, live_at(c, t + 1), sum, last);
         y[t] = ur_argmax_at(c->at, sum, 0);
     }
-    return ur_live_ids_at(c->at, ur_stack_n_at(c->at, y, c->T, 0), c->length, UR_IGNORE);
+    return ur_ids_within_at(c->at, ur_stack_n_at(c->at, y, c->T, 0), c->length, UR_IGNORE);
 }
 
 ur_node ur_chain_best_at(ur_at at, ur_chain chain, ur_node emissions, const int lengths[],

@@ -92,7 +92,7 @@ static bool set_places(batch *c)
     c->skip = ur_cast_at(c->at, ur_ints_at(c->at, c->g, skip, 2, (int[]){ c->S, c->B }));
     c->last = ur_ints_at(c->at, c->g, last, 2, (int[]){ 2, c->B });
     if (c->length)
-        c->live = ur_live_steps_at(c->at, c->g, c->T, c->B, c->length);
+        c->live = ur_length_mask_at(c->at, c->g, c->T, c->B, c->length);
     c->nothing = ur_scalar_at(c->at, c->g, -INFINITY);
     return true;
 }

@@ -54,7 +54,7 @@ static bool open(ur_at at, const char *what, const ur_hmm *m, ur_node ids, const
     chain->transitions = ur_log_softmax_at(at, ur_use_at(at, g, m->transitions));
     chain->end = UR_NIL;
     ur_node by_id = ur_transpose_at(at, ur_log_softmax_at(at, ur_use_at(at, g, m->emissions)));
-    *scores = ur_gather_at(at, by_id, ur_live_ids_at(at, ids, lengths, 0));
+    *scores = ur_gather_at(at, by_id, ur_ids_within_at(at, ids, lengths, 0));
     return !ur_is_nil(*scores);
 }
 

@@ -18,30 +18,12 @@
 #ifndef UR_STRUCTURED_H
 #define UR_STRUCTURED_H
 
-#include "unroll/graph.h"
+#include "unroll/layers.h"
 #include "unroll/ops.h"
 
 #ifdef __cplusplus
 extern "C" {
 #endif
-
-/* --------------------------------------------------------------------------------- live positions
- *
- * What the rest is made with, for models of one's own. */
-
-/* [T,B,1]: 1 where t < lengths[b], else 0. Fails: a length that is not in [0, T]. */
-#define ur_live_steps(g, T, B, lengths) ur_live_steps_at(UR_AT(""), g, T, B, lengths)
-UR_API ur_node ur_live_steps_at(ur_at at, ur_graph *g, int T, int B, const int lengths[]);
-UR_API ur_node (ur_live_steps)(ur_graph *g, int T, int B, const int lengths[]);
-
-/* int32 ids [T,B] with `padding` in the places beyond the lengths. */
-#define ur_live_ids(ids, lengths, padding) ur_live_ids_at(UR_AT(#ids), ids, lengths, padding)
-UR_API ur_node ur_live_ids_at(ur_at at, ur_node ids, const int lengths[], int padding);
-UR_API ur_node (ur_live_ids)(ur_node ids, const int lengths[], int padding);
-
-/* False, with an error of the graph that names `what` and the length, if one is not in [0, T]. */
-UR_API bool ur_lengths_fit(ur_graph *g, ur_at at, const char *what, const int lengths[], int T,
-                           int B);
 
 /* ------------------------------------------------------------------------------------ linear chain
  *

@@ -296,8 +296,8 @@ TEST(errors)
           "chain_log_sum: the chain's end scores are [5,4,3], not [3]");
     FAILS(ur_crf_loss(crf, x, y, ((int[]){ 5, 0, 6, 1 })),
           "crf_loss: lengths[2] is 6, not between 0 and the 5 steps");
-    FAILS(ur_live_ids(x, ragged, 0), "live_ids: x is [5,4,3], but ids are int32 [T,B]");
-    FAILS(ur_live_steps(g, 1, ROWS, ragged), "live_steps: lengths[0] is 3, not between 0 and");
+    FAILS(ur_ids_within(x, ragged, 0), "ids_within: x is [5,4,3], but ids are int32 [T,B]");
+    FAILS(ur_length_mask(g, 1, ROWS, ragged), "length_mask: lengths[0] is 3, not between 0 and");
 #undef FAILS
     /* only the run can tell of a label, at a step that is live */
     int32_t bad[STEPS][ROWS] = { { 0 } };
