@@ -4,6 +4,7 @@
  *     layers.h  cells and layers; sequences.h: cells over sequences, included by it
  *     attention.h  attention, decoders, transformers
  *     structured.h  CRF, CTC, hidden Markov and n-gram models, bags and windows
+ *     text.h    tokens, vocabularies, batches
  *     optim.h   optimisers, clipping, schedules
  */
 #ifndef UNROLL_H
@@ -15,6 +16,7 @@
 #include "unroll/layers.h"
 #include "unroll/attention.h"
 #include "unroll/structured.h"
+#include "unroll/text.h"
 #include "unroll/optim.h"
 #include "unroll/check.h"
 
