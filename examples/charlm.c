@@ -152,8 +152,8 @@ static void only_generate(void)
 typedef struct {
     model m;
     kit_run run;
-    kit_streams text;
-    const unsigned char *valid;             /* ids of the validation text */
+    ur_streams text;
+    const int32_t *valid;                   /* ids of the validation text */
     size_t n_valid;
     ur_graph *scoring;                      /* the graph of validation, and its states */
     ur_params *scoring_states;
@@ -166,7 +166,7 @@ static double update(void *ctx, int64_t position)
     trainer *t = ctx;
     ur_graph *g = t->run.graph;
     ur_node s[MOST_STATES];
-    kit_streams_segment(&t->text, (size_t)position, t->x, t->y);
+    ur_streams_segment(&t->text, (size_t)position, t->x, t->y);
     ur_clear(g);
     ur_state_in(g, t->run.states, s);
     ur_node z = logits(&t->m, ur_ints(g, t->x, steps, batch), s);
@@ -230,7 +230,7 @@ static void use_text(trainer *t, const kit_text *text)
                 text->n, batch, steps, least);
     check_prime(&text->vocabulary);
     t->m.vocabulary = text->vocabulary;
-    t->text = kit_streams_of(text->ids, cut, batch, steps);
+    t->text = ur_streams_of(text->ids, cut, batch, steps);
     t->valid = text->ids + cut, t->n_valid = text->n - cut;
     t->x = malloc(tokens * sizeof *t->x);
     t->y = malloc(tokens * sizeof *t->y);

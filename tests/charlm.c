@@ -114,7 +114,7 @@ TEST(learns_and_says_so)
 }
 
 /* What the protocol says, once more and plainly: the mean losses of two epochs. */
-static void reference(const unsigned char *id, size_t n, int V, double train[2], double valid[2])
+static void reference(const int32_t *id, size_t n, int V, double train[2], double valid[2])
 {
     enum { B = 4, T = 8, H = 12 };
     ur_params *ps = ur_params_new(UR_F32, 1);

@@ -7,20 +7,6 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-TEST(streams_are_contiguous)
-{
-    unsigned char ids[23];
-    int32_t x[6], y[6];
-    for (int i = 0; i < 23; i++)
-        ids[i] = (unsigned char)i;
-    kit_streams s = kit_streams_of(ids, 23, 3, 2); /* 22 with a successor: 3 rows of 7 */
-    CHECK_INT(s.length, 7);
-    CHECK_INT(s.segments, 3);
-    kit_streams_segment(&s, 2, x, y);
-    CHECK_MEM(x, ((int32_t[]){ 4, 11, 18, 5, 12, 19 }), sizeof x);
-    CHECK_MEM(y, ((int32_t[]){ 5, 12, 19, 6, 13, 20 }), sizeof y);
-}
-
 TEST(vocabulary_is_text_and_back)
 {
     static const char *const wrong[] = { "", "ba", "aa", "a\\", "a\\6", "\\0g", "\\FF", "\\61a" };
@@ -201,6 +187,6 @@ TEST(curves_grow)
     free(c.y);
 }
 
-TEST_MAIN(T(streams_are_contiguous), T(vocabulary_is_text_and_back), T(log_is_rewound),
-          T(settings_are_texts_and_back), T(restored_settings_are_checked), T(paths_take_a_word),
-          T(same_files_are_found), T(curves_grow))
+TEST_MAIN(T(vocabulary_is_text_and_back), T(log_is_rewound), T(settings_are_texts_and_back),
+          T(restored_settings_are_checked), T(paths_take_a_word), T(same_files_are_found),
+          T(curves_grow))

@@ -1,12 +1,7 @@
-/* bytes.c: a text as a model of characters sees it: bytes numbered in order of value, and cut into
- * contiguous streams that are read side by side.
- *
- * Stream b of a batch of B is the b-th of B equal parts of the text, so that the state a network
- * carries from one segment to the next always belongs to the text just before (Mikolov et al.,
- * "Recurrent neural network based language model", Interspeech 2010; Zaremba et al., 2014). */
+/* bytes.c: a text as a model of characters sees it: bytes numbered in order of value. */
 #include "examples/kit/kit.h"
 
-#include <string.h>
+#include <stdlib.h>
 
 void kit_vocabulary_of(kit_vocabulary *v, const char *text, size_t n)
 {
@@ -21,13 +16,13 @@ void kit_vocabulary_of(kit_vocabulary *v, const char *text, size_t n)
     }
 }
 
-bool kit_vocabulary_encode(const kit_vocabulary *v, const char *text, size_t n, unsigned char *ids)
+bool kit_vocabulary_encode(const kit_vocabulary *v, const char *text, size_t n, int32_t *ids)
 {
     for (size_t i = 0; i < n; i++) {
         int id = v->id[(unsigned char)text[i]];
         if (id < 0)
             return false;
-        ids[i] = (unsigned char)id;
+        ids[i] = id;
     }
     return true;
 }
@@ -75,34 +70,20 @@ bool kit_vocabulary_parse(kit_vocabulary *v, const char *text)
     return n > 0;
 }
 
-kit_streams kit_streams_of(const unsigned char *ids, size_t n, int rows, int steps)
-{
-    size_t length = n > 0 ? (n - 1) / (size_t)rows : 0;
-    return (kit_streams){ ids, length, length / (size_t)steps, rows, steps };
-}
-
-void kit_streams_segment(const kit_streams *s, size_t k, int32_t *x, int32_t *y)
-{
-    for (int b = 0; b < s->rows; b++) {
-        const unsigned char *from = s->ids + (size_t)b * s->length + k * (size_t)s->steps;
-        for (int t = 0; t < s->steps; t++) {
-            size_t to = (size_t)t * (size_t)s->rows + (size_t)b;
-            x[to] = from[t];
-            y[to] = from[t + 1];
-        }
-    }
-}
-
 bool kit_read_text(const char *path, kit_text *text)
 {
     char *bytes;
     if (!kit_read_file(path, &bytes, &text->n))
         return false;
-    text->ids = (unsigned char *)bytes;
     uint64_t h = 0xcbf29ce484222325u; /* FNV-1a, 64 bits (Fowler, Noll and Vo, 1991) */
     for (size_t i = 0; i < text->n; i++)
-        h = (h ^ text->ids[i]) * 0x100000001b3u;
+        h = (h ^ (unsigned char)bytes[i]) * 0x100000001b3u;
     snprintf(text->print, sizeof text->print, "%zu bytes, %016llx", text->n, (unsigned long long)h);
     kit_vocabulary_of(&text->vocabulary, bytes, text->n);
-    return kit_vocabulary_encode(&text->vocabulary, bytes, text->n, text->ids);
+    text->ids = malloc(text->n * sizeof *text->ids);
+    if (!text->ids)
+        kit_die("out of memory");
+    kit_vocabulary_encode(&text->vocabulary, bytes, text->n, text->ids);
+    free(bytes);
+    return true;
 }

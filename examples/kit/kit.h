@@ -262,7 +262,7 @@ typedef struct {
 
 void kit_vocabulary_of(kit_vocabulary *v, const char *text, size_t n);
 /* The ids of n bytes; false at one that has none. */
-bool kit_vocabulary_encode(const kit_vocabulary *v, const char *text, size_t n, unsigned char *ids);
+bool kit_vocabulary_encode(const kit_vocabulary *v, const char *text, size_t n, int32_t *ids);
 
 /* The vocabulary as printable text: \0a for a byte that is not a visible ASCII character, or is the
  * backslash. And back; false where the text is none of this kind. */
@@ -273,23 +273,11 @@ bool kit_vocabulary_parse(kit_vocabulary *v, const char *text);
 /* A file as ids, which are to be freed. `print` tells texts apart: "1115394 bytes, " and a hash. */
 typedef struct {
     kit_vocabulary vocabulary;
-    unsigned char *ids;
+    int32_t *ids;
     size_t n;
     char print[64];
 } kit_text;
 bool kit_read_text(const char *path, kit_text *text); /* fails as kit_read_file does */
-
-/* n ids cut into `rows` contiguous streams of equal length, the rest dropped, that are read side by
- * side in segments of `steps`: `length` ids of a stream, `segments` of an epoch. */
-typedef struct {
-    const unsigned char *ids;
-    size_t length, segments;
-    int rows, steps;
-} kit_streams;
-
-kit_streams kit_streams_of(const unsigned char *ids, size_t n, int rows, int steps);
-/* Segment k as x [steps, rows], and the ids that follow them, y [steps, rows]. */
-void kit_streams_segment(const kit_streams *s, size_t k, int32_t *x, int32_t *y);
 
 /* ---- Files, numbers, time, interrupts (text.c) -------------------------------------------------
  * Reads a whole file; *bytes is the caller's to free, and a 0 that *n does not count follows the
