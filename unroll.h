@@ -5,6 +5,7 @@
  *     attention.h  attention, decoders, transformers
  *     structured.h  CRF, CTC, hidden Markov and n-gram models, bags and windows
  *     text.h    tokens, vocabularies, batches
+ *     decode.h  sampling, beam search, scores of sequences
  *     optim.h   optimisers, clipping, schedules
  */
 #ifndef UNROLL_H
@@ -17,6 +18,7 @@
 #include "unroll/attention.h"
 #include "unroll/structured.h"
 #include "unroll/text.h"
+#include "unroll/decode.h"
 #include "unroll/optim.h"
 #include "unroll/check.h"
 
