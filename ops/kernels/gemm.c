@@ -11,6 +11,8 @@
  *                 for panels of NR columns: B into the panel, unless it is packed or read in place
  *                     for tiles: C tile += A tile x panel        (tile.h)
  *
+ * or, where both operands are read in place, the panels outside and the blocks inside.
+ *
  * Bits: an element of C is a chain of multiply-adds in the order of k within each block, and the
  * blocks' chains added in order. Blocks depend on the sizes of the segments only. Everything else
  * here (tiles, panels, what is packed, in place or wide) changes no operand of that chain, so calls
@@ -24,6 +26,7 @@ enum {
     KC = 256,                           /* KC x NR of B stay in the first cache */
     MC = 18 * MR,                       /* MC x KC of A stay in the second one */
     NC = 512 * 1024 / (KC * NR * sizeof(T)) * NR,
+    IN_PLACE = 512 * 1024 / sizeof(T),  /* of A, to stay in the second one beside B */
     SHORT = 16,                         /* K of a piece that is hardly worth its own loop */
     COLUMNS = 8, SLACK = 4,             /* see gather_a */
     PIECES_BYTES = (KC * sizeof(piece) + 63) / 64 * 64,
@@ -250,6 +253,21 @@ static void run(const job *j)
     }
 }
 
+/* The same where both operands are read in place, panel by panel, each over all of K: a panel of C
+ * stays in the first cache, where `run` would load and store all of C for every block. */
+static void run_panels(const job *j)
+{
+    const tiling t = tile_rows(j->m);
+    for (ptrdiff_t column = 0; column < j->n;) {
+        const int width = tile_width(t.height + (t.taller > 0), j->n - column);
+        const ur__segment *s = j->s;
+        ptrdiff_t k = 0, total, count;
+        for (bool add = j->add; (count = cut_block(j, &s, &k, &total)) > 0; add = true)
+            panel_tiles(j, j->pieces, j->pieces + count, 0, j->m, column, width, add);
+        column += W << width;
+    }
+}
+
 static void clear(ptrdiff_t m, ptrdiff_t n, T *c, ptrdiff_t ldc)
 {
     for (ptrdiff_t i = 0; i < m; i++)
@@ -304,7 +322,10 @@ void KERNEL(gemm)(ptrdiff_t m, ptrdiff_t n, const ur__segment *s, ptrdiff_t n_se
         const ptrdiff_t rows = chunk_rows(m);
         for (ptrdiff_t i = 0; i < m; i += rows, j.c += rows * ldc, j.row += rows) {
             j.m = least(m - i, rows);
-            run(&j);
+            if (!j.pack_a && j.m * total <= IN_PLACE)
+                run_panels(&j);
+            else
+                run(&j);
         }
     } else if (in_place_b) {
         const ptrdiff_t whole = n / NR * NR;

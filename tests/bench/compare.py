@@ -25,7 +25,7 @@ COMPILED = ['gru-textbook-256', 'peephole-256', 'seq2seq-attn', 'transformer-128
 def options():
     a = argparse.ArgumentParser(prog='sh tests/bench/compare', description=__doc__)
     a.add_argument('workload', nargs='*', metavar='WORKLOAD[:FORM]',
-                   help='as bench --list has them; all, if none is named')
+                   help='as bench --list has them; all, if none is named; rows of others stay')
     a.add_argument('--threads', default='2', metavar='N[,N]',
                    help='numbers of threads, a table for each (default 2)')
     a.add_argument('--rounds', type=int, default=3, metavar='N', help='default 3')
@@ -197,20 +197,40 @@ def versions():
     return ', '.join(found)
 
 
-def section(o, load, threads, rows, peers):
-    return '\n'.join([
-        f'## {plural(threads, "thread")}', '',
-        f'Medians of {plural(o.rounds, "round")} of {o.seconds:g} s; load of the machine at the '
-        f'start {load:.2f}; {time.strftime("%Y-%m-%d")}.', '',
-        mark_table(HEAD, rows), 'Tokens a second of all peers:', '',
-        mark_table(['workload'] + PEERS, peers)])
+def read_rows(path):
+    """What a file has: {heading: {workload: ([rows], [rates of peers])}} and {heading: when}."""
+    found, when, rows = {}, {}, None
+    for line in read(path).splitlines():
+        if line.startswith('## '):
+            heading, rows = line, found.setdefault(line, {})
+        if line.startswith('The last of them'):
+            when[heading] = line
+        cells = [cell.strip() for cell in line.strip('|').split(' | ')]
+        if rows is None or not line.startswith('| ') or cells[0] in ('workload', '---'):
+            continue
+        row = rows.setdefault(cells[0], ([], []))
+        if len(cells) == len(HEAD):
+            row[0].append(cells)
+        else:
+            row[1][:] = cells
+    return found, when
 
 
-def write_document(path, sections):
-    """Sections: {heading: text}. Those that the file has of other numbers of threads stay."""
-    old = read(path).split('\n## ')[1:]
-    kept = {'## ' + text.splitlines()[0]: '## ' + text.rstrip() + '\n' for text in old}
-    kept.update(sections)
+def section(when, rows):
+    return [when, '', mark_table(HEAD, [r for forms, _ in rows.values() for r in forms]),
+            'Tokens a second of all peers:', '',
+            mark_table(['workload'] + PEERS, [peers for _, peers in rows.values()])]
+
+
+def write_document(o, load, listing, threads, name, new, peers):
+    """The file with the rows of a workload made new; those of others stay."""
+    heading = f'## {plural(threads, "thread")}'
+    kept, when = read_rows(o.out)
+    when[heading] = (f'The last of them: medians of {plural(o.rounds, "round")} of {o.seconds:g} s,'
+                     f' load of the machine at the start {load:.2f}, {time.strftime("%Y-%m-%d")}.')
+    rows = kept.setdefault(heading, {})
+    rows[name] = (new, peers)
+    kept[heading] = {w: rows[w] for w in listing if w in rows}
     lines = ['# Results of the benchmark', '', *machine(),
              'Written by `sh tests/bench/compare`: ours and each peer in turns. A peer that has '
              f'less than {SLOW} of the rate of the fastest in the first round has one round.', '',
@@ -218,10 +238,12 @@ def write_document(path, sections):
              'multiply-adds in registers, measured in the same runs on as many threads; "first '
              'ms" the time from the start of the program to the end of its first step; "loss" '
              'that of the first and of the last step. The peers are described in '
-             '[peers.py](peers.py).']
-    aside = Path(path + '.new')
-    aside.write_text('\n'.join(lines + [''] + [kept[k] for k in sorted(kept, reverse=True)]))
-    aside.replace(path)
+             '[peers.py](peers.py).', '']
+    for text in sorted(kept, reverse=True):
+        lines += [text, '', *section(when[text], kept[text])]
+    aside = Path(o.out + '.new')
+    aside.write_text('\n'.join(lines))
+    aside.replace(o.out)
 
 
 # ---- The program -----------------------------------------------------------------------------
@@ -254,8 +276,7 @@ def main():
             peers.append(peer_row(name, results))
             for row in new:                             # while one waits for the table
                 print(*row[:8], sep='  ', file=sys.stderr)
-            text = section(o, load, threads, rows, peers)
-            write_document(o.out, {text.splitlines()[0]: text})
+            write_document(o, load, listing, threads, name, new, peers[-1])
         print(text_table(HEAD, rows), text_table(['workload'] + PEERS, peers), sep='\n\n')
     print(f'\n{o.out} has this table')
 
