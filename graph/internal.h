@@ -22,13 +22,15 @@ void *ur__realloc(void *old, size_t old_bytes, size_t new_bytes);
 /* Makes room for n elements in a growing array of elements of `size` bytes: doubles. */
 bool ur__reserve(void *array_pointer, size_t *cap, size_t n, size_t size);
 
-/* A bump allocator: zeroed pieces that live until the whole is reset (chunks kept) or freed. */
+/* A bump allocator: pieces that live until the whole is reset (chunks kept) or freed. */
 typedef struct ur__chunk ur__chunk;
 typedef struct ur__bump {
     ur__chunk *first, *now;
     size_t bytes;               /* held in chunks */
 } ur__bump;
-void *ur__bump_alloc(ur__bump *b, size_t bytes);        /* 16-byte aligned; NULL without memory */
+/* 16-byte aligned, zeroed or (take) as they come; NULL without memory. */
+void *ur__bump_alloc(ur__bump *b, size_t bytes);
+void *ur__bump_take(ur__bump *b, size_t bytes);
 void ur__bump_reset(ur__bump *b);
 void ur__bump_free(ur__bump *b);
 

@@ -98,7 +98,7 @@ static ur__chunk *next_chunk(ur__bump *b, size_t bytes)
     return b->now = c;
 }
 
-void *ur__bump_alloc(ur__bump *b, size_t bytes)
+void *ur__bump_take(ur__bump *b, size_t bytes)
 {
     if (bytes > PTRDIFF_MAX / 2)
         return NULL;
@@ -108,7 +108,13 @@ void *ur__bump_alloc(ur__bump *b, size_t bytes)
         return NULL;
     void *p = c->data + c->used;
     c->used += bytes;
-    return memset(p, 0, bytes);
+    return p;
+}
+
+void *ur__bump_alloc(ur__bump *b, size_t bytes)
+{
+    void *p = ur__bump_take(b, bytes);
+    return p ? memset(p, 0, bytes) : NULL;
 }
 
 void ur__bump_reset(ur__bump *b)

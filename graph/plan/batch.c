@@ -25,16 +25,15 @@ static bool is_parameter(const ur_op *op)
 
 /* Whether operand i of a node belongs to the member, row for row, rather than to the whole group.
  * */
-static bool varies(const ur__batching *b, uint32_t id, uint32_t i)
+static inline bool varies(const ur__batching *b, const ur__node *x, uint32_t i)
 {
-    const ur__node *x = &b->t->node[id];
-    uint32_t u = b->t->operand[x->in + i];
-    const ur_shape *y = ur__recorded_shape(b, id), *s = ur__recorded_shape(b, u);
     if (x->op->kind == UR_CONTRACTION || x->op == &ur__op_gather)
         return i == (x->op == &ur__op_gather);
-    if (x->op->kind == UR_MAP && (s->rank != y->rank || s->dim[0] != y->dim[0]))
+    const ur__node *u = &b->t->node[b->t->operand[x->in + i]];
+    const ur_shape *y = &b->e->g->shape[x->shape].s, *s = &b->e->g->shape[u->shape].s;
+    if (x->op->kind == UR_MAP && y != s && (s->rank != y->rank || s->dim[0] != y->dim[0]))
         return false;
-    return !(is_parameter(b->t->node[u].op) && s->dim[0] == 1);
+    return s->dim[0] != 1 || !is_parameter(u->op);
 }
 
 static bool sliced(const ur__batching *b, uint32_t u)
@@ -43,108 +42,112 @@ static bool sliced(const ur__batching *b, uint32_t u)
     return x->op->kind == UR_SLICE && b->e->marks[b->t->operand[x->in]] & UR__SLICED;
 }
 
-/* Whether a node can be computed for many members at once. */
-static bool batchable(const ur__batching *b, uint32_t id)
+/* Whether a node can be computed for many members at once, given how many of its operands vary. */
+static bool batchable(const ur__batching *b, const ur__node *x, uint32_t varying)
 {
-    const ur__node *x = &b->t->node[id];
-    const ur_shape *s = ur__recorded_shape(b, id);
     const int64_t *a = b->t->attr + x->attr;
     const uint32_t *in = b->t->operand + x->in;
-    if (s->rank < 1 || s->dim[0] < 1 || s->dim[0] > FEW || x->type == UR_I32)
-        return false;
     if (x->op == &ur__op_gather)
         return ur__recorded_shape(b, in[1])->rank == 1 && is_parameter(b->t->node[in[0]].op);
     switch (x->op->kind) {
-    case UR_MAP:
-        for (uint32_t i = 0; i < x->n_in; i++)
-            if (varies(b, id, i))
-                return true;
-        return false;
+    case UR_MAP: return varying > 0;
     case UR_CONTRACTION:
-        return !a[0] && s->rank == 2 && ur__recorded_shape(b, in[1])->rank == 2 &&
-               !sliced(b, in[0]);
-    case UR_CONCAT:
-        for (uint32_t i = 0; i < x->n_in; i++)
-            if (!varies(b, id, i))
-                return false;
-        return a[0] > 0 && !a[1];
-    case UR_SLICE:
-        return a[0] > 0;
-    default:
-        return false;
+        return !a[0] && b->e->g->shape[x->shape].s.rank == 2 &&
+               ur__recorded_shape(b, in[1])->rank == 2 && !sliced(b, in[0]);
+    case UR_CONCAT: return varying == x->n_in && a[0] > 0 && !a[1];
+    case UR_SLICE: return a[0] > 0;
+    default: return false;
     }
 }
 
-static uint64_t hash_of(const ur__batching *b, uint32_t id)
+/* Writes down what the members of a group have in common, behind the keys of the groups so far: op
+ * and place, depth and sizes, the operands that do not vary. Returns how many do. */
+static uint32_t describe(ur__batching *b, uint32_t id, size_t *n, uint64_t *hash)
 {
-    const ur__node *x = &b->t->node[id];
-    uint64_t h = ur__fold((uint64_t)(uintptr_t)x->op, (uint64_t)(uintptr_t)b->t->origin[id].at);
-    h = ur__fold(h, (uint64_t)b->depth[id] << 32 | x->shape);
+    const ur__node *const node = b->t->node, *x = &node[id];
+    const uint32_t *in = b->t->operand + x->in;
+    const int64_t *attr = b->t->attr + x->attr;
+    uint64_t *const key = b->keys + b->n_keys, *word = key, h;
+    uint32_t varying = 0;
+    *word++ = (uintptr_t)x->op;
+    *word++ = (uintptr_t)b->t->origin[id].at;
+    *word++ = (uint64_t)b->depth[id] << 32 | x->shape;
+    h = ur__fold(ur__fold(key[0], key[1]), key[2]);
     for (uint32_t i = 0; i < x->n_in; i++) {
-        uint32_t u = b->t->operand[x->in + i];
-        h = ur__fold(h, varies(b, id, i) ? (uint64_t)1 << 40 | b->t->node[u].shape : u);
+        const ur__node *u = &node[in[i]];
+        bool own = varies(b, x, i);
+        *word = own ? (uint64_t)(4 | u->type) << 32 | u->shape : in[i];
+        h = ur__fold(h, *word++);
+        varying += own;
     }
-    for (uint32_t i = 0; i < x->n_attr; i++)
-        h = ur__fold(h, (uint64_t)b->t->attr[x->attr + i]);
-    return h;
+    for (uint32_t i = 0; i < x->n_attr; i++) {
+        *word = (uint64_t)attr[i];
+        h = ur__fold(h, *word++);
+    }
+    *n = (size_t)(word - key);
+    *hash = h;
+    return varying;
 }
 
-static bool same(const ur__batching *b, uint32_t id, uint32_t other)
-{
-    const ur__node *x = &b->t->node[id], *y = &b->t->node[other];
-    if (x->op != y->op || b->t->origin[id].at != b->t->origin[other].at ||
-        b->depth[id] != b->depth[other] || x->shape != y->shape || x->n_in != y->n_in ||
-        x->n_attr != y->n_attr ||
-        (x->n_attr && memcmp(b->t->attr + x->attr, b->t->attr + y->attr,
-                             x->n_attr * sizeof *b->t->attr) != 0))
-        return false;
-    for (uint32_t i = 0; i < x->n_in; i++) {
-        uint32_t u = b->t->operand[x->in + i], v = b->t->operand[y->in + i];
-        if (varies(b, id, i) != varies(b, other, i) ||
-            (varies(b, id, i) ? b->t->node[u].shape != b->t->node[v].shape ||
-                                    b->t->node[u].type != b->t->node[v].type
-                              : u != v))
-            return false;
-    }
-    return true;
-}
-
+/* Puts a node in the group of those like it, if it can be in one. */
 static bool join(ur__batching *b, uint32_t id)
 {
-    size_t at = hash_of(b, id) & (b->table_cap - 1);
+    const ur__node *x = &b->t->node[id];
+    const ur_shape *s = &b->e->g->shape[x->shape].s;
+    if (s->rank < 1 || s->dim[0] < 1 || s->dim[0] > FEW || x->type == UR_I32)
+        return true;
+    size_t n, room = b->n_keys + 3 + x->n_in + x->n_attr;
+    uint64_t hash;
+    if (room > b->key_cap && !ur__reserve(&b->keys, &b->key_cap, room, sizeof *b->keys))
+        return ur__out_of_memory(&b->e->g->owner);
+    if (!batchable(b, x, describe(b, id, &n, &hash)))
+        return true;
+    const uint64_t *const key = b->keys + b->n_keys;
+    size_t at = hash & (b->table_cap - 1);
     for (; b->table[at]; at = (at + 1) & (b->table_cap - 1)) {
-        ur__group *x = &b->groups[b->table[at] - 1];
-        if (!same(b, id, x->first))
+        ur__group *y = &b->groups[b->table[at] - 1];
+        if (y->hash != hash || y->n_key != n || y->n_attr != x->n_attr ||
+            memcmp(b->keys + y->key, key, n * sizeof *key) != 0)
             continue;
         b->group_of[id] = b->table[at];
-        b->index[id] = x->n++;
-        b->worth |= x->n > 1 && (b->t->node[id].op == &ur__op_gather ||
-                                 b->t->node[id].op->kind == UR_CONTRACTION);
+        b->index[id] = y->n++;
         return true;
     }
     if (!ur__reserve(&b->groups, &b->cap, b->n_groups + 1, sizeof *b->groups))
         return ur__out_of_memory(&b->e->g->owner);
-    b->groups[b->n_groups++] = (ur__group){ .first = id, .n = 1 };
+    b->groups[b->n_groups++] = (ur__group){ .first = id, .n = 1, .hash = hash, .key = b->n_keys,
+                                            .n_key = n, .n_attr = x->n_attr };
+    b->n_keys += n;
     b->group_of[id] = b->table[at] = (uint32_t)b->n_groups;
     return true;
 }
 
+/* Whether nodes of this kind are worth computing together whatever their operands are. */
+static bool starts(const ur__node *x)
+{
+    return x->op == &ur__op_gather || x->op->kind == UR_CONTRACTION;
+}
+
 static bool form_groups(ur__batching *b)
 {
+    uint32_t *const depths = b->depth;
+    uint8_t *const aparts = b->apart;
     for (uint32_t id = 0; id < b->n; id++) {
         const ur__node *x = &b->t->node[id];
+        const uint32_t *in = b->t->operand + x->in;
         uint32_t depth = 0;
         bool apart = b->e->marks[id] & UR__WANTED;
         for (uint32_t i = 0; i < x->n_in; i++) {
-            uint32_t u = b->t->operand[x->in + i];
-            depth = b->depth[u] + 1 > depth ? b->depth[u] + 1 : depth;
-            apart |= b->apart[u];
+            depth = depths[in[i]] + 1 > depth ? depths[in[i]] + 1 : depth;
+            apart |= aparts[in[i]];
         }
-        b->depth[id] = depth;
-        b->apart[id] = apart;
-        if (x->n_in && !apart && batchable(b, id) && !join(b, id))
+        depths[id] = depth;
+        aparts[id] = apart;
+        if (x->n_in && !apart && !join(b, id))
             return false;
     }
+    for (size_t i = 0; i < b->n_groups; i++)
+        b->worth |= b->groups[i].n > 1 && starts(&b->t->node[b->groups[i].first]);
     return true;
 }
 
@@ -154,15 +157,16 @@ static bool form_groups(ur__batching *b)
  * all members is. */
 static bool accept(const ur__batching *b, const ur__group *x)
 {
-    const ur__node *f = &b->t->node[x->first];
+    const ur__node *const node = b->t->node, *f = &node[x->first];
+    const uint32_t *const operand = b->t->operand, *const member = b->member + x->begin;
     if (x->n < 2)
         return false;
-    if (f->op == &ur__op_gather || f->op->kind == UR_CONTRACTION)
+    if (starts(f))
         return true;
     for (uint32_t i = 0; i < f->n_in; i++) {
-        bool all = varies(b, x->first, i);
+        bool all = varies(b, f, i);
         for (uint32_t k = 0; all && k < x->n; k++)
-            all = ur__grouped(b, b->t->operand[b->t->node[b->member[x->begin + k]].in + i]) != NULL;
+            all = ur__grouped(b, operand[node[member[k]].in + i]) != NULL;
         if (all)
             return true;
     }
@@ -174,7 +178,8 @@ static bool make_group(ur__batching *b, ur__group *x)
     enum { OPERANDS = 8 };
     ur__expansion *e = b->e;
     ur_graph *g = e->g;
-    const ur__node f = b->t->node[x->first];
+    const ur__node *const node = b->t->node, f = node[x->first];
+    const uint32_t *const operand = b->t->operand, *const member = b->member + x->begin;
     ur_node few[OPERANDS], *in = few;
     uint32_t *u = ur__bump_alloc(&g->scratch, x->n * sizeof *u);
     if (f.n_in > OPERANDS)
@@ -183,8 +188,8 @@ static bool make_group(ur__batching *b, ur__group *x)
         return ur__out_of_memory(&g->owner);
     for (uint32_t i = 0; i < f.n_in; i++) {
         for (uint32_t k = 0; k < x->n; k++)
-            u[k] = b->t->operand[b->t->node[b->member[x->begin + k]].in + i];
-        in[i] = varies(b, x->first, i) ? ur__rows_of(b, u, x->n) : ur__planned(b, u[0]);
+            u[k] = operand[node[member[k]].in + i];
+        in[i] = varies(b, &f, i) ? ur__rows_of(b, u, x->n) : ur__planned(b, u[0]);
         if (!ur__live(in[i]))
             return false;
     }
@@ -276,13 +281,11 @@ static bool make_all(ur__batching *b)
     for (uint32_t i = 0; i < b->n; i++) {
         uint32_t id = order[i];
         ur__group *x = b->group_of[id] ? &b->groups[b->group_of[id] - 1] : NULL;
+        if (x && x->node)
+            continue;
         ur__origin origin = b->t->origin[id];
         e->g->rule_of = &origin;
-        bool ok = true;
-        if (x && x->first == id && accept(b, x))
-            ok = make_group(b, x);
-        else if (!x || !x->node)
-            ok = make_single(b, id);
+        bool ok = x && x->first == id && accept(b, x) ? make_group(b, x) : make_single(b, id);
         e->g->rule_of = NULL;
         if (!ok)
             return false;
@@ -294,15 +297,15 @@ static bool make_all(ur__batching *b)
  * what nobody reads, which is a goal. */
 static bool cut_out(ur__batching *b)
 {
-    uint8_t *used = ur__bump_alloc(&b->e->g->scratch, b->t->n + 1);
-    if (!used)
-        return ur__out_of_memory(&b->e->g->owner);
-    for (uint32_t id = 0; id < b->t->n; id++)
-        for (uint32_t i = 0; i < b->t->node[id].n_in; i++)
-            used[b->t->operand[b->t->node[id].in + i]] |= id < b->n ? 1 : 2;
+    const ur__expansion *e = b->e;
+    const ur__tape *t = b->t;
+    for (uint32_t k = b->n < t->n ? t->node[b->n].in : (uint32_t)t->n_operands; k < t->n_operands;
+         k++)
+        e->marks[t->operand[k]] |= UR__READ_LATER;
     for (uint32_t id = 0; id < b->n; id++)
-        if (b->e->map[id] == UINT32_MAX && ur__grouped(b, id) &&
-            (used[id] != 1 || b->t->node[id].flags & UR__KEEP) && !ur__live(ur__planned(b, id)))
+        if (e->map[id] == UINT32_MAX && ur__grouped(b, id) &&
+            (!e->readers[id] || e->marks[id] & UR__READ_LATER || t->node[id].flags & UR__KEEP) &&
+            !ur__live(ur__planned(b, id)))
             return false;
     return true;
 }
@@ -335,6 +338,7 @@ bool ur__batch_nodes(ur__expansion *e, uint32_t *taken)
     if (ok && b.worth)
         *taken = b.n;
     ur__realloc(b.groups, b.cap * sizeof *b.groups, 0);
+    ur__realloc(b.keys, b.key_cap * sizeof *b.keys, 0);
     ur__realloc(b.pools, b.pool_cap * sizeof *b.pools, 0);
     ur__realloc(b.pooled, b.pooled_cap * sizeof *b.pooled, 0);
     return ok && !e->g->owner.failed;

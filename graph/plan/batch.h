@@ -7,6 +7,8 @@
 typedef struct ur__group {
     uint32_t first, n, begin;           /* a member; how many; their place in the list */
     uint32_t node;                      /* 1 + the planned node that computes them all */
+    uint64_t hash;                      /* of its key, some words in the list of keys */
+    size_t key, n_key, n_attr;
 } ur__group;
 
 /* Results of one shape's rows laid end to end. */
@@ -27,6 +29,8 @@ typedef struct ur__batching {
     uint32_t *member;                   /* of all groups, in order of the tape */
     ur__group *groups;
     size_t n_groups, cap;
+    uint64_t *keys;                     /* of all groups, end to end */
+    size_t n_keys, key_cap;
     uint32_t *table;                    /* 1 + group by hash */
     size_t table_cap;
     ur__pool *pools;

@@ -12,7 +12,7 @@ typedef struct ur__contribution {
     uint32_t node, next;                /* next: 1 + index, 0 at the end */
 } ur__contribution;
 
-enum { UR__ONES = 8 };
+enum { UR__READ_LATER = 1, UR__ONES = 8 };
 
 /* The making of one planned tape. */
 typedef struct ur__expansion {
@@ -20,7 +20,7 @@ typedef struct ur__expansion {
     ur__plan *p;
     const ur__tape *from;
     uint32_t *map;                      /* recorded node -> planned node */
-    uint8_t *marks;                     /* by recorded node: UR__WANTED, UR__SLICED */
+    uint8_t *marks;                     /* by recorded node: UR__WANTED, UR__SLICED, and: */
     uint8_t *readers;                   /* by recorded node: 0, 1, or 2 for several */
     uint32_t *table;                    /* 1 + nodes made by ur__once, open addressing */
     size_t cap, n_once;
