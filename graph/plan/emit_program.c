@@ -1,32 +1,154 @@
 /* A cluster of elementwise nodes becomes one program over blocks that stay in the first cache.
  *
- * Values that only the cluster needs live in tiles; the others are written where they belong and
- * read from there by later instructions of the block. Dimensions that all operands walk alike are
- * collapsed, so most programs have one or two. */
+ * It is first written down: what is read, and one instruction after the other, each with a result
+ * of its own. The steps of a recurrence are alike, so mostly a program for the same words is there
+ * already. Where it is not, it is made from them: results that only the cluster needs live in
+ * tiles, freed after their last use; the others are written where they belong and read from there
+ * by later instructions of the block. Dimensions that all operands walk alike are collapsed, so
+ * most programs have one or two. */
 #include "graph/plan/plan.h"
 
-enum { OUTPUT = 1 << 24, TILE = 1 << 25 };      /* pointer numbers until their counts are known */
+enum { NONE = -1, RESULT = 1 << 24 };           /* operands: inputs from 0, results from RESULT */
+enum { FRESH, STORED, ADDED };                  /* a result: new; in memory; where the last one is */
 
-typedef struct building {
+typedef struct instruction {
+    ur__map_kernel *run;
+    int32_t a, b, c, result;
+} instruction;
+
+enum { WORDS = sizeof(instruction) / sizeof(uint64_t), HEAD = 3 };
+
+/* A cluster as it is written down. The key, of words without padding, is all that its program
+ * depends on: sizes and counts, instructions, then shapes and strides of what is read. */
+typedef struct description {
     ur__work *w;
-    ur__program *program;
-    uint32_t unit;
     ur__kernel_set const *kernels;
-    ur__loc *in_loc, *out_loc;
-    size_t in_cap, out_cap, in_loc_cap, out_loc_cap, instruction_cap;
-    int *free_tile;
-    int n_free;
-    uint32_t *last_user;        /* by node, of the cluster's values */
-} building;
+    uint32_t unit, *in, *out;           /* nodes read, nodes written */
+    int n_in, n_out, n;
+    instruction *instruction;
+    uint64_t *key, *access, *access_end;
+    size_t n_key;
+    uint64_t hash;
+} description;
 
-/* A node's pointer number within the unit under way. */
-static int *number(building *b, uint32_t id)
+/* ---------------------------------------------------------------------------------- description */
+
+/* Room for the longest description of a cluster with so many operands and members. */
+static bool make_room(description *d, size_t operands, size_t members)
 {
-    if (b->w->numbered[id] != b->unit + 1) {
-        b->w->numbered[id] = b->unit + 1;
-        b->w->number[id] = -1;
+    ur__work *w = d->w;
+    size_t most = operands + members, words = HEAD + most * WORDS + operands * (1 + UR_MAX_RANK);
+    size_t bytes = (words + operands * (1 + UR_MAX_RANK)) * sizeof(uint64_t) +
+                   most * sizeof(uint32_t);
+    if (bytes > w->room_bytes) {
+        w->room_bytes = 2 * bytes;
+        if (!(w->room = ur__bump_take(&w->g->scratch, w->room_bytes)))
+            return ur__out_of_memory(&w->g->owner);
     }
-    return &b->w->number[id];
+    d->key = w->room;
+    d->instruction = (instruction *)(d->key + HEAD);
+    d->access = d->access_end = d->key + words;
+    d->in = (uint32_t *)(d->access + operands * (1 + UR_MAX_RANK));
+    d->out = d->in + operands;
+    return true;
+}
+
+/* A value that the cluster reads. */
+static int add_input(description *d, uint32_t x)
+{
+    const ur__work *w = d->w;
+    uint64_t *word = d->access_end;
+    const ptrdiff_t *stride = w->stride[x];
+    *word++ = (uint64_t)(stride != NULL) << 32 | w->t->node[x].shape;
+    for (int i = 0; stride && i < UR_MAX_RANK; i++)
+        *word++ = (uint64_t)stride[i];
+    d->access_end = word;
+    d->in[d->n_in] = x;
+    return d->n_in++;
+}
+
+static int instruct(description *d, ur__map_kernel *run, int a, int b, int c, int result)
+{
+    d->instruction[d->n] = (instruction){ run, a, b, c, result };
+    return RESULT + d->n++;
+}
+
+/* The kernel of an elementwise node. */
+static ur__map_kernel *kernel_of(const description *d, const ur__node *x)
+{
+    return x->op->row ? d->kernels->map[x->op->row - 1] : x->type == UR_F64 ? x->op->f64
+                                                                           : x->op->f32;
+}
+
+static int number(description *d, uint32_t x, int k)
+{
+    d->w->numbered[x] = d->unit + 1;
+    return d->w->number[x] = k;
+}
+
+/* The number of an operand. A value of another cluster that was not stored is computed from what it
+ * was computed from there. */
+static int operand(description *d, uint32_t x)
+{
+    const ur__work *w = d->w;
+    if (w->numbered[x] == d->unit + 1)
+        return w->number[x];
+    uint32_t u = ur__source(w, d->unit, x);
+    if (u == x)
+        return number(d, x, add_input(d, x));
+    return number(d, x, instruct(d, kernel_of(d, &w->t->node[x]), operand(d, u), NONE, NONE,
+                                 FRESH));
+}
+
+static void add_member(description *d, uint32_t id)
+{
+    const ur__work *w = d->w;
+    const ur__node *x = &w->t->node[id];
+    const uint32_t *in = ur__in(w, id);
+    int a[3] = { NONE, NONE, NONE }, result = w->stored[id] ? STORED : FRESH;
+    if (w->stored[id])
+        d->out[d->n_out++] = id;
+    if (w->role[id] == R_SUM_MAP) {
+        ur__map_kernel *add = d->kernels->map[UR__MAP_add];
+        int sum = operand(d, in[0]);
+        for (uint32_t i = 1; i < x->n_in; i++, result = ADDED)
+            sum = instruct(d, add, sum, operand(d, in[i]), NONE, result);
+        number(d, id, sum);
+        return;
+    }
+    for (uint32_t i = 0; i < x->n_in; i++)
+        a[i] = operand(d, in[i]);
+    number(d, id, instruct(d, kernel_of(d, x), a[0], a[1], a[2], result));
+}
+
+static bool describe(description *d)
+{
+    const ur__work *w = d->w;
+    size_t operands = 0, members = 0;
+    for (uint32_t id = w->user[d->unit]; id != UINT32_MAX; id = w->next[id], members++)
+        operands += w->t->node[id].n_in;
+    if (!make_room(d, operands, members))
+        return false;
+    for (uint32_t id = w->user[d->unit]; id != UINT32_MAX; id = w->next[id])
+        add_member(d, id);
+    d->key[0] = (uint64_t)w->t->node[d->unit].shape << 32 | w->t->node[d->unit].type;
+    d->key[1] = (uint64_t)d->n_in << 32 | (uint32_t)d->n_out;
+    d->key[2] = (uint64_t)d->n;
+    uint64_t *end = d->key + HEAD + (size_t)d->n * WORDS, h = 0;
+    for (const uint64_t *k = d->access; k < d->access_end; k++)
+        *end++ = *k;
+    d->n_key = (size_t)(end - d->key);
+    for (const uint64_t *k = d->key; k < end; k++)
+        h = ur__fold(h, *k);
+    d->hash = h;
+    return true;
+}
+
+/* ------------------------------------------------------------------------------------ a program */
+
+static ur__access *access_of(const ur__program *p, int k)
+{
+    return k < p->n_in ? &p->in[k] : &p->out[k - p->n_in];
 }
 
 /* Strides of x over the index space s; 0 along axes that it lacks or repeats. */
@@ -41,140 +163,22 @@ static void spread(const ur__work *w, uint32_t x, const ur_shape *s, ptrdiff_t *
     }
 }
 
-static bool add_access(building *b, bool out, uint32_t x)
-{
-    ur__work *w = b->w;
-    ur__program *p = b->program;
-    size_t n = (size_t)(out ? p->n_out : p->n_in);
-    if (!ur__reserve(out ? &p->out : &p->in, out ? &b->out_cap : &b->in_cap, n + 1,
-                     sizeof *p->in) ||
-        !ur__reserve(out ? &b->out_loc : &b->in_loc, out ? &b->out_loc_cap : &b->in_loc_cap, n + 1,
-                     sizeof *b->in_loc))
-        return ur__out_of_memory(&w->g->owner);
-    (out ? b->out_loc : b->in_loc)[n] = ur__where(w, x);
-    ur__access *a = &(out ? p->out : p->in)[n];
-    memset(a, 0, sizeof *a);
-    a->tile = -1;
-    spread(w, x, &ur__shape_at(w, b->unit)->s, a->stride);
-    *(out ? &p->n_out : &p->n_in) += 1;
-    return true;
-}
-
-static int compute_again(building *b, uint32_t x);
-
-static int operand(building *b, uint32_t x)
-{
-    int *k = number(b, x);
-    if (*k == -1 && ur__source(b->w, b->unit, x) != x)
-        return compute_again(b, x);
-    if (*k == -1) {
-        *k = b->program->n_in;
-        if (!add_access(b, false, x))
-            return 0;
-    }
-    return *k;
-}
-
-static int new_tile(building *b)
-{
-    return b->n_free ? b->free_tile[--b->n_free] : b->program->n_tiles++;
-}
-
-static bool instruct(building *b, ur__map_kernel *run, int y, int a0, int a1, int a2)
-{
-    ur__program *p = b->program;
-    if (!ur__reserve(&p->instruction, &b->instruction_cap, (size_t)p->n_instructions + 1,
-                     sizeof *p->instruction))
-        return ur__out_of_memory(&b->w->g->owner);
-    p->instruction[p->n_instructions++] = (ur__instruction){ run, y, a0, a1, a2 };
-    return true;
-}
-
-/* The kernel of an elementwise node. */
-static ur__map_kernel *kernel_of(const building *b, const ur__node *x)
-{
-    return x->op->row ? b->kernels->map[x->op->row - 1] : x->type == UR_F64 ? x->op->f64
-                                                                           : x->op->f32;
-}
-
-/* A value of another cluster that was not stored, computed from what it was computed from there. */
-static int compute_again(building *b, uint32_t x)
-{
-    int from = operand(b, ur__in(b->w, x)[0]);
-    int *k = number(b, x);
-    *k = TILE + new_tile(b);
-    instruct(b, kernel_of(b, &b->w->t->node[x]), *k, from, -1, -1);
-    return *k;
-}
-
-static void free_operands(building *b, uint32_t id)
-{
-    for (uint32_t i = 0; i < b->w->t->node[id].n_in; i++) {
-        uint32_t u = ur__in(b->w, id)[i];
-        int k = *number(b, u);
-        if (k >= TILE && b->last_user[u] == id) {
-            b->free_tile[b->n_free++] = k - TILE;
-            b->last_user[u] = UINT32_MAX;       /* an operand twice is freed once */
-        }
-    }
-}
-
-/* Where the result goes: its own memory if others want it, else a tile. */
-static bool place_result(building *b, uint32_t id, int *y)
-{
-    if (b->w->stored[id]) {
-        *y = OUTPUT + b->program->n_out;
-        if (!add_access(b, true, id))
-            return false;
-    } else {
-        *y = TILE + new_tile(b);
-    }
-    *number(b, id) = *y;
-    return true;
-}
-
-static bool add_member(building *b, uint32_t id)
-{
-    const ur__node *x = &b->w->t->node[id];
-    const uint32_t *in = ur__in(b->w, id);
-    int y;
-    if (b->w->role[id] == R_SUM_MAP) {
-        ur__map_kernel *add = b->kernels->map[UR__MAP_add];
-        int sum = operand(b, in[0]);
-        if (!place_result(b, id, &y))
-            return false;
-        for (uint32_t i = 1; i < x->n_in; i++) {
-            if (!instruct(b, add, y, sum, operand(b, in[i]), -1))
-                return false;
-            sum = y;
-        }
-        free_operands(b, id);           /* after: y must not be a later term's tile */
-        return true;
-    }
-    int a[3] = { -1, -1, -1 };
-    for (uint32_t i = 0; i < x->n_in; i++)
-        a[i] = operand(b, in[i]);
-    free_operands(b, id);
-    return place_result(b, id, &y) && instruct(b, kernel_of(b, x), y, a[0], a[1], a[2]);
-}
-
 /* Joins dimensions i-1 and i where every access walks them as one. */
-static void collapse(building *b, const ur_shape *s)
+static void collapse(ur__program *p, const ur_shape *s)
 {
-    ur__program *p = b->program;
     p->rank = 0;
     for (int i = 0; i < s->rank; i++) {
         if (s->dim[i] == 1)
             continue;
         bool joined = p->rank > 0;
         for (int k = 0; joined && k < p->n_in + p->n_out; k++) {
-            const ur__access *a = k < p->n_in ? &p->in[k] : &p->out[k - p->n_in];
+            const ur__access *a = access_of(p, k);
             joined = a->stride[p->rank - 1] == a->stride[i] * s->dim[i];
         }
         int r = joined ? p->rank - 1 : p->rank;
         p->dim[r] = joined ? p->dim[r] * s->dim[i] : s->dim[i];
         for (int k = 0; k < p->n_in + p->n_out; k++) {
-            ur__access *a = k < p->n_in ? &p->in[k] : &p->out[k - p->n_in];
+            ur__access *a = access_of(p, k);
             a->stride[r] = a->stride[i];
         }
         p->rank = r + 1;
@@ -183,144 +187,142 @@ static void collapse(building *b, const ur_shape *s)
         p->dim[0] = 1;
         p->rank = 1;
         for (int k = 0; k < p->n_in + p->n_out; k++)
-            (k < p->n_in ? &p->in[k] : &p->out[k - p->n_in])->stride[0] = 1;
+            access_of(p, k)->stride[0] = 1;
     }
-}
-
-static int final_number(const ur__program *p, int k)
-{
-    if (k >= TILE)
-        return p->n_in + p->n_out + k - TILE;
-    return k >= OUTPUT ? p->n_in + k - OUTPUT : k;
 }
 
 /* Operands that the innermost loop does not walk with stride 1 are brought into tiles. */
-static void finish(building *b, const ur_shape *s)
+static void find_accesses(const description *d, ur__program *p)
 {
-    ur__program *p = b->program;
-    collapse(b, s);
-    for (int i = 0; i < p->n_instructions; i++) {
-        ur__instruction *x = &p->instruction[i];
-        x->y = final_number(p, x->y);
-        x->a = final_number(p, x->a);
-        x->b = final_number(p, x->b);
-        x->c = final_number(p, x->c);
+    const ur_shape *s = &ur__shape_at(d->w, d->unit)->s;
+    for (int k = 0; k < p->n_in + p->n_out; k++) {
+        access_of(p, k)->tile = -1;
+        spread(d->w, k < p->n_in ? d->in[k] : d->out[k - p->n_in], s, access_of(p, k)->stride);
     }
-    for (int i = 0; i < p->n_in; i++)
-        if (p->in[i].stride[p->rank - 1] != 1)
-            p->in[i].tile = p->n_tiles++;
-    /* what lies behind the collapsed dimensions must not tell equal programs apart */
-    for (int k = 0; k < p->n_in + p->n_out; k++)
-        for (int d = p->rank; d < UR_MAX_RANK; d++)
-            (k < p->n_in ? &p->in[k] : &p->out[k - p->n_in])->stride[d] = 0;
-    for (int d = p->rank; d < UR_MAX_RANK; d++)
-        p->dim[d] = 0;
+    collapse(p, s);
+    for (int k = 0; k < p->n_in; k++)
+        if (p->in[k].stride[p->rank - 1] != 1)
+            p->in[k].tile = p->n_tiles++;
 }
 
-/* Hashes words of structure: none of the three has padding. */
-static uint64_t hash_words(uint64_t h, const void *p, size_t bytes)
+typedef struct tiles {
+    int *place;                         /* of results: pointer numbers */
+    int *last;                          /* the instruction that reads a result last */
+    int *free, n_free;
+} tiles;
+
+static int pointer(const tiles *t, int k)
 {
-    const uint64_t *word = p;
-    for (size_t i = 0; i < bytes / sizeof *word; i++) {
-        h = (h ^ word[i]) * 0x9E3779B97F4A7C15u;
-        h ^= h >> 32;
+    return k >= RESULT ? t->place[k - RESULT] : k;
+}
+
+/* Frees the tile of operand k, if instruction i reads it last; an operand twice once. */
+static void release(const ur__program *p, tiles *t, int k, int i)
+{
+    if (k < RESULT || t->last[k - RESULT] != i || t->place[k - RESULT] < p->n_in + p->n_out)
+        return;
+    t->last[k - RESULT] = NONE;
+    t->free[t->n_free++] = t->place[k - RESULT];
+}
+
+static void place_results(const description *d, ur__program *p, tiles *t)
+{
+    for (int i = 0, n_out = 0; i < d->n; i++) {
+        const instruction *x = &d->instruction[i];
+        int a = pointer(t, x->a), b = pointer(t, x->b), c = pointer(t, x->c);
+        if (x->result != ADDED)
+            release(p, t, x->a, i);
+        release(p, t, x->b, i);
+        release(p, t, x->c, i);
+        if (x->result == ADDED)
+            t->place[i] = a;
+        else if (x->result == STORED)
+            t->place[i] = p->n_in + n_out++;
+        else
+            t->place[i] = t->n_free ? t->free[--t->n_free] : p->n_in + p->n_out + p->n_tiles++;
+        p->instruction[i] = (ur__instruction){ x->run, t->place[i], a, b, c };
     }
-    return h;
 }
 
-typedef struct sizes {
-    size_t in, out, instructions;
-} sizes;
-
-static sizes sizes_of(const ur__program *p)
+static bool find_tiles(const description *d, ur__program *p)
 {
-    return (sizes){ (size_t)p->n_in * sizeof *p->in, (size_t)p->n_out * sizeof *p->out,
-                    (size_t)p->n_instructions * sizeof *p->instruction };
+    const size_t n = (size_t)d->n;
+    tiles t = { .place = ur__bump_take(&d->w->g->scratch, 3 * n * sizeof *t.place) };
+    if (!t.place)
+        return false;
+    t.last = t.place + n;
+    t.free = t.last + n;
+    for (int i = 0; i < d->n; i++) {
+        const int32_t operands[3] = { d->instruction[i].a, d->instruction[i].b,
+                                      d->instruction[i].c };
+        t.last[i] = NONE;
+        for (int k = 0; k < 3; k++)
+            if (operands[k] >= RESULT)
+                t.last[operands[k] - RESULT] = i;
+    }
+    place_results(d, p, &t);
+    return true;
 }
 
-static bool same_program(const ur__program *p, const ur__program *q)
+static ur__program *make_program(const description *d)
 {
-    sizes n = sizes_of(p);
-    return p->hash == q->hash && p->rank == q->rank && p->type == q->type && p->n_in == q->n_in &&
-           p->n_out == q->n_out && p->n_instructions == q->n_instructions &&
-           p->n_tiles == q->n_tiles && memcmp(p->dim, q->dim, sizeof p->dim) == 0 &&
-           (!n.in || memcmp(p->in, q->in, n.in) == 0) && memcmp(p->out, q->out, n.out) == 0 &&
-           memcmp(p->instruction, q->instruction, n.instructions) == 0;
+    ur__bump *memory = &d->w->p->memory;
+    const size_t n_in = (size_t)d->n_in, n_out = (size_t)d->n_out, n = (size_t)d->n;
+    ur__program *p = ur__bump_alloc(memory, sizeof *p);
+    if (!p || !(p->in = ur__bump_alloc(memory, n_in * sizeof *p->in)) ||
+        !(p->out = ur__bump_alloc(memory, n_out * sizeof *p->out)) ||
+        !(p->instruction = ur__bump_alloc(memory, n * sizeof *p->instruction)) ||
+        !(p->key = ur__bump_take(memory, d->n_key * sizeof *p->key)))
+        return NULL;
+    memcpy(p->key, d->key, d->n_key * sizeof *p->key);
+    p->n_key = d->n_key;
+    p->hash = d->hash;
+    p->type = d->w->t->node[d->unit].type;
+    p->n_in = d->n_in;
+    p->n_out = d->n_out;
+    p->n_instructions = d->n;
+    if (!find_tiles(d, p))
+        return NULL;
+    find_accesses(d, p);
+    return p;
 }
 
-/* The plan's one copy of a program. */
-static const ur__program *intern_program(ur__work *w, ur__program *p)
+/* The plan's one program for a cluster as described. */
+static const ur__program *program_of(const description *d)
 {
-    sizes n = sizes_of(p);
-    p->hash = hash_words((uint64_t)p->rank, p->dim, sizeof p->dim);
-    p->hash = hash_words(p->hash, p->in, n.in);
-    p->hash = hash_words(p->hash, p->instruction, n.instructions);
-    ur__program **at = &w->p->programs[p->hash >> 58];
-    for (ur__program *q = *at; q; q = q->next)
-        if (same_program(p, q))
-            return q;
-    ur__program *q = ur__bump_alloc(&w->p->memory, sizeof *q);
-    char *lists = ur__bump_alloc(&w->p->memory, n.in + n.out + n.instructions);
-    if (!q || !lists) {
-        ur__out_of_memory(&w->g->owner);
+    ur__program **first = &d->w->p->programs[d->hash >> 58], *p;
+    for (p = *first; p; p = p->next)
+        if (p->hash == d->hash && p->n_key == d->n_key &&
+            memcmp(p->key, d->key, d->n_key * sizeof *p->key) == 0)
+            return p;
+    if (!(p = make_program(d))) {
+        ur__out_of_memory(&d->w->g->owner);
         return NULL;
     }
-    *q = *p;
-    q->in = (ur__access *)lists;
-    q->out = (ur__access *)(lists + n.in);
-    q->instruction = (ur__instruction *)(lists + n.in + n.out);
-    if (n.in)
-        memcpy(q->in, p->in, n.in);
-    memcpy(q->out, p->out, n.out);
-    memcpy(q->instruction, p->instruction, n.instructions);
-    q->next = *at;
-    return *at = q;
-}
-
-static bool add_program_step(building *b)
-{
-    const ur__program *p = intern_program(b->w, b->program);
-    if (!p)
-        return false;
-    size_t n = (size_t)p->n_in * sizeof *b->in_loc, m = (size_t)p->n_out * sizeof *b->in_loc;
-    ur__programmed *body = ur__add_step(b->w, UR__PROGRAM, b->unit, sizeof *body + n + m);
-    if (!body)
-        return false;
-    body->program = p;
-    if (n)
-        memcpy(body->loc, b->in_loc, n);
-    memcpy(body->loc + p->n_in, b->out_loc, m);
-    return true;
+    p->next = *first;
+    return *first = p;
 }
 
 bool ur__emit_program(ur__work *w, uint32_t unit)
 {
+    const ur__kernels *k = ur__kernels_get();
+    description d = { .w = w, .unit = unit,
+                      .kernels = w->t->node[unit].type == UR_F64 ? &k->f64 : &k->f32 };
     if (ur__shape_at(w, unit)->count == 0)
         return true;
-    const ur__kernels *k = ur__kernels_get();
-    int type = w->t->node[unit].type;
-    ur__program program = { .type = type };
-    building b = { .w = w, .program = &program, .unit = unit, .last_user = w->pos,
-                   .kernels = type == UR_F64 ? &k->f64 : &k->f32 };
-    size_t members = 0;
-    for (uint32_t id = w->user[unit]; id != UINT32_MAX; id = w->next[id], members++)
-        for (uint32_t i = 0; i < w->t->node[id].n_in; i++) {
-            uint32_t u = ur__in(w, id)[i];
-            if (ur__elementwise(w, u) && (w->unit[u] == unit || w->again[u]))
-                b.last_user[u] = id;
-        }
-    b.free_tile = ur__bump_alloc(&w->g->scratch, (members + 1) * sizeof *b.free_tile);
-    bool ok = b.free_tile || ur__out_of_memory(&w->g->owner);
-    for (uint32_t id = w->user[unit]; ok && id != UINT32_MAX; id = w->next[id])
-        ok = add_member(&b, id);
-    if (ok && !w->g->owner.failed)
-        finish(&b, &ur__shape_at(w, unit)->s);
-    /* nothing is written where all values are computed again by their readers */
-    ok = ok && !w->g->owner.failed && (!program.n_out || add_program_step(&b));
-    ur__realloc(program.in, b.in_cap * sizeof *program.in, 0);
-    ur__realloc(program.out, b.out_cap * sizeof *program.out, 0);
-    ur__realloc(program.instruction, b.instruction_cap * sizeof *program.instruction, 0);
-    ur__realloc(b.in_loc, b.in_loc_cap * sizeof *b.in_loc, 0);
-    ur__realloc(b.out_loc, b.out_loc_cap * sizeof *b.out_loc, 0);
-    return ok;
+    if (!describe(&d))
+        return false;
+    if (!d.n_out)       /* all values are computed again by their readers */
+        return true;
+    const ur__program *p = program_of(&d);
+    const size_t n = (size_t)(d.n_in + d.n_out);
+    ur__programmed *body = NULL;
+    if (!p || !(body = ur__add_step(w, UR__PROGRAM, unit, sizeof *body + n * sizeof *body->loc)))
+        return false;
+    body->program = p;
+    for (int i = 0; i < d.n_in; i++)
+        body->loc[i] = ur__where(w, d.in[i]);
+    for (int i = 0; i < d.n_out; i++)
+        body->loc[d.n_in + i] = ur__where(w, d.out[i]);
+    return true;
 }

@@ -67,9 +67,10 @@ typedef struct ur__program {
     int rank, type;
     ptrdiff_t dim[UR_MAX_RANK];         /* collapsed; the last one is innermost */
     int n_in, n_out, n_instructions, n_tiles;
-    uint64_t hash;
     ur__access *in, *out;
     ur__instruction *instruction;
+    uint64_t hash, *key;                /* what it was made from (emit_program.c) */
+    size_t n_key;
     struct ur__program *next;           /* in the plan's table of programs */
 } ur__program;
 typedef struct ur__programmed {
@@ -246,6 +247,8 @@ typedef struct ur__work {
     uint32_t *first, *last;     /* positions of roots */
     uint32_t *numbered;         /* 1 + the unit for which `number` holds */
     int *number;                /* pointer number in a program */
+    void *room;                 /* in which clusters are described */
+    size_t room_bytes;
     uint32_t *reader;           /* the last node that reads a root, 1 + id; 0 not elementwise */
 } ur__work;
 
