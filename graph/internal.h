@@ -21,6 +21,11 @@ void *ur__realloc(void *old, size_t old_bytes, size_t new_bytes);
 
 /* Makes room for n elements in a growing array of elements of `size` bytes: doubles. */
 bool ur__reserve(void *array_pointer, size_t *cap, size_t n, size_t size);
+/* The same where it is asked for every node of a tape. */
+static inline bool ur__room(void *array_pointer, size_t *cap, size_t n, size_t size)
+{
+    return n <= *cap || ur__reserve(array_pointer, cap, n, size);
+}
 
 /* A bump allocator: pieces that live until the whole is reset (chunks kept) or freed. */
 typedef struct ur__chunk ur__chunk;
@@ -151,11 +156,10 @@ typedef struct ur__kept {
 typedef struct ur__plan ur__plan;
 
 /* What a shape rule said of operands of these shapes: it is asked once. */
-enum { UR__INFERRED = 256, UR__INFER_WORDS = 3 };
+enum { UR__INFERRED = 256, UR__INFER_WORDS = 6 };
 typedef struct ur__inferred {
     const ur_op *op;
-    uint64_t operand[UR__INFER_WORDS];  /* shape and type */
-    int64_t attr[UR__INFER_WORDS];
+    uint64_t word[UR__INFER_WORDS];     /* shapes and types of operands, then attributes */
     uint32_t out;
     uint8_t n_in, n_attr, type;
 } ur__inferred;
@@ -232,8 +236,6 @@ static inline ur_graph *ur__graph(ur_node x) { return (ur_graph *)x.owner; }
 
 void ur__tape_free(ur__tape *t);
 
-/* Whether x is a live node of g's current tape or a parameter of a store. */
-bool ur__live(ur_node x);
 
 /* The interned number of a shape; UINT32_MAX without memory. */
 uint32_t ur__intern(ur_graph *g, const ur_shape *s);
@@ -264,6 +266,20 @@ static inline ur_node ur__node_of(ur_graph *g, uint32_t id)
     return (ur_node){ g, id, g->owner.generation };
 }
 static inline const ur__node *ur__at(const ur_graph *g, uint32_t id) { return &g->into->node[id]; }
+
+/* The shape of a live node of the tape that records go to. */
+static inline const ur__shape *ur__shape_of(ur_node x)
+{
+    return &ur__graph(x)->shape[ur__at(ur__graph(x), x.id)->shape];
+}
+
+/* Room for one more node and so many operands and attributes. */
+bool ur__tape_grow(ur__tape *t, size_t operands, size_t attrs);
+static inline bool ur__tape_room(ur__tape *t, size_t operands, size_t attrs)
+{
+    return (t->n < t->cap && t->n < t->origin_cap && t->n_operands + operands <= t->operand_cap &&
+            t->n_attrs + attrs <= t->attr_cap) || ur__tape_grow(t, operands, attrs);
+}
 
 bool ur__is_leaf(const ur_op *op);
 /* Reserves bytes in the data block of the tape (or the plan's constants); the offset in *offset. */
@@ -325,6 +341,15 @@ struct ur_params {
     ur__block values, gradients;    /* gradients: none as long as all were frozen */
     ur__bump memory;            /* names, cells */
 };
+
+/* Whether x is a live node of its graph's current tape or a parameter of a store. */
+static inline bool ur__live(ur_node x)
+{
+    const ur__owner *o = x.owner;
+    if (!o || x.generation != o->generation)
+        return false;
+    return x.id < (o->what == UR__STORE ? ((const ur_params *)x.owner)->n : ur__graph(x)->into->n);
+}
 
 /* Embedding gradients: room for the list of rows; zeroes what is dirty of a gradient; brings the
  * list up to date with the bits. */

@@ -169,26 +169,23 @@ static bool infer(recording *r, const uint32_t id[], int n_in, const int64_t att
 static ur__inferred *inferred(ur_graph *g, const ur_op *op, const uint32_t id[], int n_in,
                               const int64_t attr[], int n_attr, bool *hit)
 {
-    ur__inferred key = { .op = op, .n_in = (uint8_t)n_in, .n_attr = (uint8_t)n_attr };
-    uint64_t h = (uint64_t)(uintptr_t)op;
-    if (n_in > UR__INFER_WORDS || n_attr > UR__INFER_WORDS)
+    const int n = n_in + n_attr;
+    uint64_t word[UR__INFER_WORDS], h = (uint64_t)(uintptr_t)op;
+    if (n > UR__INFER_WORDS)
         return NULL;
-    for (int i = 0; i < n_in; i++) {
-        const ur__node *x = ur__at(g, id[i]);
-        key.operand[i] = (uint64_t)x->shape << 2 | x->type;
-        h = ur__fold(h, key.operand[i]);
-    }
-    for (int i = 0; i < n_attr; i++) {
-        key.attr[i] = attr[i];
-        h = ur__fold(h, (uint64_t)attr[i]);
+    for (int i = 0; i < n; i++) {
+        const ur__node *x = i < n_in ? ur__at(g, id[i]) : NULL;
+        word[i] = x ? (uint64_t)x->shape << 2 | x->type : (uint64_t)attr[i - n_in];
+        h = ur__fold(h, word[i]);
     }
     ur__inferred *e = &g->inferred[h % UR__INFERRED];
-    *hit = e->op == op && e->n_in == n_in && e->n_attr == n_attr &&
-           memcmp(e->operand, key.operand, sizeof key.operand) == 0 &&
-           memcmp(e->attr, key.attr, sizeof key.attr) == 0;
+    *hit = e->op == op && e->n_in == n_in && e->n_attr == n_attr;
+    for (int i = 0; i < n && *hit; i++)
+        *hit = e->word[i] == word[i];
     if (!*hit) {
-        *e = key;
-        e->op = NULL;                   /* until the rule has answered */
+        *e = (ur__inferred){ .op = NULL, .n_in = (uint8_t)n_in, .n_attr = (uint8_t)n_attr };
+        for (int i = 0; i < n; i++)     /* the op is entered when its rule has answered */
+            e->word[i] = word[i];
     }
     return e;
 }

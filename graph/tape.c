@@ -66,15 +66,6 @@ uint32_t ur__intern(ur_graph *g, const ur_shape *s)
 
 /* ---------------------------------------------------------------------------------------- nodes */
 
-bool ur__live(ur_node x)
-{
-    if (!x.owner || x.generation != ((ur__owner *)x.owner)->generation)
-        return false;
-    if (((ur__owner *)x.owner)->what == UR__STORE)
-        return x.id < ((ur_params *)x.owner)->n;
-    return x.id < ur__graph(x)->into->n;
-}
-
 bool ur_is_nil(ur_node x)
 {
     return !ur__live(x);
@@ -95,17 +86,26 @@ ur_shape ur_shape_of(ur_node x)
     return g->shape[ur__at(g, x.id)->shape].s;
 }
 
+/* Without a copy: a node's shape, or NULL of what is not live. */
+static const ur_shape *shape_at(ur_node x)
+{
+    if (!ur__live(x))
+        return NULL;
+    return ((ur__owner *)x.owner)->what == UR__STORE ? &((ur_params *)x.owner)->param[x.id].shape
+                                                     : &ur__shape_of(x)->s;
+}
+
 int ur_dim(ur_node x, int axis)
 {
-    ur_shape s = ur_shape_of(x);
-    int k = axis < 0 ? s.rank + axis : axis;
-    return k >= 0 && k < s.rank ? s.dim[k] : -1;
+    const ur_shape *s = shape_at(x);
+    int k = !s ? -1 : axis < 0 ? s->rank + axis : axis;
+    return k >= 0 && k < s->rank ? s->dim[k] : -1;
 }
 
 size_t ur_count(ur_node x)
 {
-    ur_shape s = ur_shape_of(x);
-    return s.rank < 0 ? 0 : ur__elements(&s);
+    const ur_shape *s = shape_at(x);
+    return s ? ur__elements(s) : 0;
 }
 
 ur_type ur_type_of(ur_node x)
@@ -115,11 +115,8 @@ ur_type ur_type_of(ur_node x)
     return ur__live(x) ? ((ur_params *)x.owner)->type : UR_F32;
 }
 
-static bool reserve_tape(ur__tape *t, size_t operands, size_t attrs)
+bool ur__tape_grow(ur__tape *t, size_t operands, size_t attrs)
 {
-    if (t->n < t->cap && t->n < t->origin_cap && t->n_operands + operands <= t->operand_cap &&
-        t->n_attrs + attrs <= t->attr_cap)
-        return true;
     return t->n < UINT32_MAX - 1 &&
            ur__reserve(&t->node, &t->cap, t->n + 1, sizeof *t->node) &&
            ur__reserve(&t->origin, &t->origin_cap, t->n + 1, sizeof *t->origin) &&
@@ -128,35 +125,45 @@ static bool reserve_tape(ur__tape *t, size_t operands, size_t attrs)
            ur__reserve(&t->attr, &t->attr_cap, t->n_attrs + attrs, sizeof *t->attr);
 }
 
+/* Folds a node into the hash of a recorded tape, by which a plan for it is found. */
+static void fold_node(ur__tape *t, const ur__node *x)
+{
+    uint64_t h = ur__fold(t->hash, (uint64_t)(uintptr_t)x->op ^ (uint64_t)x->shape << 40 ^
+                                       (uint64_t)x->type);
+    for (size_t i = x->in; i < t->n_operands; i++)
+        h = ur__fold(h, t->operand[i]);
+    for (size_t i = x->attr; i < t->n_attrs; i++)
+        h = ur__fold(h, (uint64_t)t->attr[i]);
+    t->hash = h;
+}
+
 ur_node ur__append_shaped(ur_graph *g, ur_at at, const ur_op *op, const uint32_t in[], size_t n_in,
                           const int64_t attr[], size_t n_attr, uint32_t shape, int type, int flags)
 {
     ur__tape *t = g->into;
-    if (!reserve_tape(t, n_in, n_attr)) {
+    if (!ur__tape_room(t, n_in, n_attr)) {
         ur__out_of_memory(&g->owner);
         return (ur_node){ g, 0, 0 };
     }
-    uint64_t h = ur__fold(t->hash,
-                          (uint64_t)(uintptr_t)op ^ (uint64_t)shape << 40 ^ (uint64_t)type);
-    for (size_t i = 0; i < n_in; i++) {
-        t->operand[t->n_operands + i] = in[i];
-        h = ur__fold(h, in[i]);
-    }
-    for (size_t i = 0; i < n_attr; i++) {
-        t->attr[t->n_attrs + i] = attr[i];
-        h = ur__fold(h, (uint64_t)attr[i]);
-    }
-    t->hash = h;
-    t->node[t->n] = (ur__node){
+    ur__node *x = &t->node[t->n];
+    uint32_t *operand = t->operand + t->n_operands;
+    int64_t *word = t->attr + t->n_attrs;
+    *x = (ur__node){
         .op = op, .shape = shape, .in = (uint32_t)t->n_operands, .n_in = (uint32_t)n_in,
         .attr = (uint32_t)t->n_attrs, .n_attr = (uint16_t)n_attr, .type = (uint8_t)type,
         .flags = (uint8_t)flags,
     };
+    for (size_t i = 0; i < n_in; i++)
+        operand[i] = in[i];
+    for (size_t i = 0; i < n_attr; i++)
+        word[i] = attr[i];
     t->origin[t->n] = g->rule_of ? *g->rule_of
                                  : (ur__origin){ .at = at, .scope = g->scope };
     t->origin[t->n].anchor = g->anchor;
     t->n_operands += n_in;
     t->n_attrs += n_attr;
+    if (t == &g->tape)
+        fold_node(t, x);
     return ur__node_of(g, (uint32_t)t->n++);
 }
 

@@ -19,7 +19,7 @@ bool ur_wants(const ur_rule *r, int operand)
 
 static void contribute(ur__expansion *e, uint32_t to, uint32_t node)
 {
-    if (!ur__reserve(&e->list, &e->list_cap, e->n_list + 1, sizeof *e->list)) {
+    if (!ur__room(&e->list, &e->list_cap, e->n_list + 1, sizeof *e->list)) {
         ur__out_of_memory(&e->g->owner);
         return;
     }
@@ -27,32 +27,41 @@ static void contribute(ur__expansion *e, uint32_t to, uint32_t node)
     e->head[to] = (uint32_t)++e->n_list;
 }
 
+/* What is wrong with a contribution to operand k. */
+static void refuse(const ur_rule *r, int k, ur_node x)
+{
+    ur_graph *g = ((const ur__expansion *)r->self)->g;
+    const char *name = ur__at(g, r->y.id)->op->name;
+    if (!ur__live(x) || x.owner != g)
+        ur__fail_at(g, NULL, name, "the gradient rule gave nil for operand %d", k);
+    else
+        ur__fail_at(g, NULL, name, "the gradient rule gave %s for operand %d, which is %s",
+                    ur_shape_text(ur_shape_of(x)), k, ur_shape_text(ur_shape_of(r->in[k])));
+}
+
 void ur_give(ur_rule *r, int operand, ur_node x)
 {
     ur__expansion *e = r->self;
     ur_graph *g = e->g;
-    if (g->owner.failed || !e->needs[r->in[operand].id])
+    const ur_node to = r->in[operand];
+    if (g->owner.failed || !e->needs[to.id])
         return;
-    const ur_op *op = ur__at(g, e->now)->op;
+    const ur__node *y = ur__at(g, r->y.id);
     if (ur__fault_hook)
-        x = ur__fault_hook(ur__fault_user, op, operand, r->in[operand], x);
-    if (ur__live(x) && x.owner == g && op->kind == UR_MAP &&
-        ur__at(g, x.id)->shape != ur__at(g, r->in[operand].id)->shape) {
-        ur_shape s = ur_shape_of(r->in[operand]);
-        ur_node y = ur__sum_rows(e, x, &s);
-        x = ur__live(y) ? y : ur__sum_to(NULL, x, &s);
+        x = ur__fault_hook(ur__fault_user, y->op, operand, to, x);
+    bool live = ur__live(x) && x.owner == g;
+    if (live && ur__at(g, x.id)->shape != ur__at(g, to.id)->shape && y->op->kind == UR_MAP) {
+        ur_shape s = ur__shape_of(to)->s;
+        ur_node sum = ur__sum_rows(e, x, &s);
+        x = ur__live(sum) ? sum : ur__sum_to(NULL, x, &s);
+        live = ur__live(x);
     }
     if (g->owner.failed)
         return;
-    if (!ur__live(x) || x.owner != g) {
-        ur__fail_at(g, NULL, op->name, "the gradient rule gave nil for operand %d", operand);
-    } else if (ur__at(g, x.id)->shape != ur__at(g, r->in[operand].id)->shape) {
-        ur__fail_at(g, NULL, op->name, "the gradient rule gave %s for operand %d, which is %s",
-                    ur_shape_text(ur_shape_of(x)), operand,
-                    ur_shape_text(ur_shape_of(r->in[operand])));
-    } else {
-        contribute(e, r->in[operand].id, x.id);
-    }
+    if (live && ur__at(g, x.id)->shape == ur__at(g, to.id)->shape)
+        contribute(e, to.id, x.id);
+    else
+        refuse(r, operand, x);
 }
 
 /* The sum of the contributions to a node. */
@@ -61,7 +70,7 @@ static uint32_t adjoint_of(ur__expansion *e, uint32_t id)
     ur_graph *g = e->g;
     size_t n = 0;
     for (uint32_t k = e->head[id]; k; k = e->list[k - 1].next) {
-        if (!ur__reserve(&e->terms, &e->term_cap, n + 1, sizeof *e->terms)) {
+        if (!ur__room(&e->terms, &e->term_cap, n + 1, sizeof *e->terms)) {
             ur__out_of_memory(&g->owner);
             return 0;
         }
@@ -72,8 +81,8 @@ static uint32_t adjoint_of(ur__expansion *e, uint32_t id)
     int flags = 0;
     for (size_t i = 0; i < n; i++)
         flags |= ur__at(g, e->terms[i])->flags & UR__GROWS;
-    ur_shape s = g->shape[ur__at(g, id)->shape].s;
-    return ur__append(g, NULL, &ur__op_sum, e->terms, n, NULL, 0, &s, (int)g->precision, flags).id;
+    return ur__append_shaped(g, NULL, &ur__op_sum, e->terms, n, NULL, 0, ur__at(g, id)->shape,
+                             (int)g->precision, flags).id;
 }
 
 enum { FEW = 16 };
@@ -100,7 +109,6 @@ static void run_rule(ur__expansion *e, uint32_t id, uint32_t adjoint)
         ur__origin origin = g->into->origin[id];
         g->rule_of = &origin;
         g->anchor = adjoint;
-        e->now = id;
         x.op->rule(&r);
         g->rule_of = NULL;
         g->anchor = 0;

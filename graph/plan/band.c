@@ -228,7 +228,7 @@ static int find_band(const ur__work *w, const ur__step *step, size_t n, band *b)
 static bool append(ur__work *w, const ur__step *like, void *body)
 {
     ur__plan *p = w->p;
-    if (!ur__reserve(&p->step, &p->step_cap, p->n_steps + 1, sizeof *p->step))
+    if (!ur__room(&p->step, &p->step_cap, p->n_steps + 1, sizeof *p->step))
         return ur__out_of_memory(&w->g->owner);
     p->step[p->n_steps] = *like;
     p->step[p->n_steps++].body = body;

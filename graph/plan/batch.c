@@ -98,7 +98,7 @@ static bool join(ur__batching *b, uint32_t id)
         return true;
     size_t n, room = b->n_keys + 3 + x->n_in + x->n_attr;
     uint64_t hash;
-    if (room > b->key_cap && !ur__reserve(&b->keys, &b->key_cap, room, sizeof *b->keys))
+    if (!ur__room(&b->keys, &b->key_cap, room, sizeof *b->keys))
         return ur__out_of_memory(&b->e->g->owner);
     if (!batchable(b, x, describe(b, id, &n, &hash)))
         return true;

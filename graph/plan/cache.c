@@ -69,9 +69,9 @@ bool ur__cache_key(ur_graph *g, ur__plan *p)
     p->off = g->off;
     p->kept_hash = kept_hash(g);
     p->data_begin = g->data_used;
-    p->node = ur__bump_alloc(&p->memory, t->n * sizeof *t->node + 1);
-    p->operand = ur__bump_alloc(&p->memory, t->n_operands * sizeof *t->operand + 1);
-    p->attr = ur__bump_alloc(&p->memory, t->n_attrs * sizeof *t->attr + 1);
+    p->node = ur__bump_take(&p->memory, t->n * sizeof *t->node + 1);
+    p->operand = ur__bump_take(&p->memory, t->n_operands * sizeof *t->operand + 1);
+    p->attr = ur__bump_take(&p->memory, t->n_attrs * sizeof *t->attr + 1);
     if (!p->node || !p->operand || !p->attr)
         return ur__out_of_memory(&g->owner);
     memcpy(p->node, t->node, t->n * sizeof *t->node);

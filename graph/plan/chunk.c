@@ -56,6 +56,7 @@ static void make_chunk(ur__work *w, uint32_t id, bool falling, uint32_t begin, u
     w->next[leader] = next;
     w->role[leader] = R_CHUNK;
     w->root[leader] = id;
+    w->offset[leader] = 0;
 }
 
 bool ur__pass_chunk(ur__work *w)

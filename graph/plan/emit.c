@@ -6,7 +6,7 @@ void *ur__add_step(ur__work *w, ur__what what, uint32_t node, size_t bytes)
     ur__plan *p = w->p;
     void *body = bytes ? ur__bump_alloc(&p->memory, bytes) : NULL;
     if ((bytes && !body) ||
-        !ur__reserve(&p->step, &p->step_cap, p->n_steps + 1, sizeof *p->step)) {
+        !ur__room(&p->step, &p->step_cap, p->n_steps + 1, sizeof *p->step)) {
         ur__out_of_memory(&w->g->owner);
         return NULL;
     }
@@ -179,7 +179,7 @@ static int write_mode(ur__work *w, ur__loc y, uint32_t id, uint32_t *slot)
     *slot = 0;
     if (y.region < UR__VALUES)
         return w->stored[id] == UR__SEEDED ? UR__ADD : UR__OVER;
-    id = ur__root(w, id, NULL);
+    id = ur__root(w, id);
     uint32_t deposit = w->user[id];
     if (!w->mode[id])
         w->mode[id] = (uint8_t)(1 + deposit_mode(w, deposit, id, slot));
@@ -220,7 +220,7 @@ static bool emit_chunk(ur__work *w, uint32_t leader)
 static bool is_seed(const ur__work *w, uint32_t id, uint32_t u)
 {
     return w->stored[id] == UR__SEEDED && w->role[u] != R_ABSORBED &&
-           ur__root(w, u, NULL) == ur__root(w, id, NULL) &&
+           ur__root(w, u) == ur__root(w, id) &&
            ur__where(w, u).offset == ur__where(w, id).offset;
 }
 
@@ -346,14 +346,12 @@ static bool emit_results(ur__work *w)
             !emit_part(w, id, id, y, step, UR__OVER, 0))
             return false;
     }
-    size_t n = 0;
-    for (uint32_t id = 0; id < w->n; id++)
-        n += w->t->node[id].op == &ur__op_state_out;
-    p->commit = ur__bump_alloc(&p->memory, (n + 1) * sizeof *p->commit);
+    p->commit = ur__bump_alloc(&p->memory, (w->n_effects + 1) * sizeof *p->commit);
     if (!p->commit)
         return ur__out_of_memory(&w->g->owner);
-    for (uint32_t id = 0; id < w->n; id++)
-        if (w->t->node[id].op == &ur__op_state_out) {
+    for (uint32_t k = 0; k < w->n_effects; k++)
+        if (w->t->node[w->effect[k]].op == &ur__op_state_out) {
+            uint32_t id = w->effect[k];
             const int64_t *a = ur__attr(w, id);
             p->commit[p->n_commits++] = (ur__commit){ ur__where(w, ur__in(w, id)[0]),
                                                       (uint32_t)a[0], (uint32_t)a[1] };
@@ -368,10 +366,10 @@ bool ur__pass_emit(ur__work *w)
     p->deposits = ur__bump_alloc(&p->memory, (w->g->n_slots + 1) * sizeof *p->deposits);
     if (!p->deposits)
         return ur__out_of_memory(&w->g->owner);
-    for (uint32_t id = 0; id < w->n; id++) {
-        if (w->t->node[id].op != &ur__op_deposit)
+    for (uint32_t k = 0; k < w->n_effects; k++) {
+        if (w->t->node[w->effect[k]].op != &ur__op_deposit)
             continue;
-        int64_t slot = ur__attr(w, id)[0];
+        int64_t slot = ur__attr(w, w->effect[k])[0];
         if (!p->deposits[slot] &&
             !(p->deposits[slot] = ur__bump_alloc(&p->memory, w->g->slot[slot].store->n)))
             return ur__out_of_memory(&w->g->owner);

@@ -53,7 +53,7 @@ bool ur__plain_product(const ur__work *w, uint32_t id)
 static uint32_t panel_of(ur__work *w, uint32_t id, const matrix *b)
 {
     ur_graph *g = w->g;
-    uint32_t root = ur__root(w, id, NULL);
+    uint32_t root = ur__root(w, id);
     if (w->t->node[root].op != &ur__op_param || !ur__on(g, UR__BIT_pack) ||
         b->rows * b->cols == 0)
         return UINT32_MAX;

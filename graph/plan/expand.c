@@ -7,19 +7,22 @@ static bool copy_node(ur__expansion *e, uint32_t id)
     ur_graph *g = e->g;
     const ur__node *x = &e->from->node[id];
     ur__tape *t = g->into;
-    if (!ur__reserve(&t->node, &t->cap, t->n + 1, sizeof *t->node) ||
-        !ur__reserve(&t->origin, &t->origin_cap, t->n + 1, sizeof *t->origin) ||
-        !ur__reserve(&t->operand, &t->operand_cap, t->n_operands + x->n_in, sizeof *t->operand) ||
-        !ur__reserve(&t->attr, &t->attr_cap, t->n_attrs + x->n_attr, sizeof *t->attr))
+    if (!ur__tape_room(t, x->n_in, x->n_attr))
         return ur__out_of_memory(&g->owner);
+    const uint32_t *in = e->from->operand + x->in, *map = e->map;
+    const int64_t *attr = e->from->attr + x->attr;
+    uint32_t *operand = t->operand + t->n_operands;
+    int64_t *word = t->attr + t->n_attrs;
     ur__node *y = &t->node[t->n];
     *y = *x;
     y->in = (uint32_t)t->n_operands;
     y->attr = (uint32_t)t->n_attrs;
     for (uint32_t i = 0; i < x->n_in; i++)
-        t->operand[t->n_operands++] = e->map[e->from->operand[x->in + i]];
+        operand[i] = map[in[i]];
     for (uint32_t i = 0; i < x->n_attr; i++)
-        t->attr[t->n_attrs++] = e->from->attr[x->attr + i];
+        word[i] = attr[i];
+    t->n_operands += x->n_in;
+    t->n_attrs += x->n_attr;
     y->flags |= e->marks[id] & (UR__WANTED | UR__SLICED);
     if (x->op == &ur__op_param || x->op == &ur__op_import)
         y->flags |= UR__LASTING;
@@ -119,13 +122,15 @@ static bool prepare(ur__expansion *e)
     e->readers = ur__bump_alloc(&e->g->scratch, e->from->n + 1);
     if (!e->marks || !taken || !e->readers)
         return ur__out_of_memory(&e->g->owner);
+    uint8_t *const readers = e->readers;
     for (uint32_t id = 0; id < e->from->n; id++) {
-        const ur_op *op = e->from->node[id].op;
-        const uint32_t *in = e->from->operand + e->from->node[id].in;
-        for (uint32_t i = 0; i < e->from->node[id].n_in; i++)
-            e->readers[in[i]] += e->readers[in[i]] < 2;
+        const ur__node *x = &e->from->node[id];
+        const uint32_t *in = e->from->operand + x->in;
+        const ur_op *op = x->op;
+        for (uint32_t i = 0; i < x->n_in; i++)
+            readers[in[i]] += readers[in[i]] < 2;
         if (op == &ur__op_request)
-            mark_wanted(e, &e->from->node[id]);
+            mark_wanted(e, x);
         else if (op->kind == UR_SLICE)
             mark_sliced(e, id, taken);
     }

@@ -20,23 +20,31 @@ static uint32_t find(uint32_t *parent, uint32_t x)
     return x;
 }
 
+static inline bool alike(const ur__node *x, const ur__node *y)
+{
+    return x->shape == y->shape && x->type == y->type;
+}
+
 static bool fusable(const ur__work *w, uint32_t u, uint32_t v)
 {
-    return ur__elementwise(w, u) && w->t->node[u].shape == w->t->node[v].shape &&
-           w->t->node[u].type == w->t->node[v].type;
+    return ur__elementwise(w, u) && alike(&w->t->node[u], &w->t->node[v]);
 }
 
 /* Levels are even for products, calls and moves, and odd for clusters. */
-static uint32_t level_of(const ur__work *w, uint32_t id)
+static uint32_t level_of(const ur__work *w, uint32_t id, bool fuse)
 {
-    const ur__node *x = &w->t->node[id];
-    bool map = ur__elementwise(w, id), fuse = ur__on(w->g, UR__BIT_fuse);
+    const ur__node *const node = w->t->node, *x = &node[id];
+    const uint32_t *in = w->t->operand + x->in;
+    const uint8_t *const role = w->role;
+    const uint32_t *const levels = w->level;
+    bool map = ur__elementwise(w, id);
     uint32_t level = map, anchor = w->t->origin[id].anchor;
     for (uint32_t i = 0; i < x->n_in; i++) {
-        uint32_t u = ur__in(w, id)[i], at = w->level[u];
-        if (w->role[u] == R_LEAF || w->role[u] == R_HAVE)
+        uint32_t u = in[i], at = levels[u];
+        if (role[u] == R_LEAF || role[u] == R_HAVE)
             continue;
-        if (w->role[id] == R_ALIAS || (map && fuse && fusable(w, u, id)))
+        if (role[id] == R_ALIAS ||
+            (map && fuse && (role[u] == R_MAP || role[u] == R_SUM_MAP) && alike(&node[u], x)))
             ;
         else if (map)
             at = (at + 1) | 1;
@@ -44,8 +52,8 @@ static uint32_t level_of(const ur__work *w, uint32_t id)
             at = (at | 1) + 1;
         level = at > level ? at : level;
     }
-    if (anchor && w->role[anchor] > R_HAVE && w->role[id] != R_ALIAS) {
-        uint32_t at = w->level[anchor];
+    if (anchor && role[anchor] > R_HAVE && role[id] != R_ALIAS) {
+        uint32_t at = levels[anchor];
         at = map ? at | 1 : at + (at & 1);
         level = at > level ? at : level;
     }
@@ -58,16 +66,22 @@ enum { SOON = 8 };
  * them again reads outside their cluster. */
 static void find_readers(const ur__work *w, uint32_t *latest, uint8_t *far)
 {
+    const ur__node *const node = w->t->node;
+    const uint8_t *const role = w->role;
+    const uint32_t *const level = w->level, *const unit = w->unit;
     for (uint32_t id = 0; id < w->n; id++) {
-        if (w->role[id] == R_DEAD)
+        if (role[id] == R_DEAD)
             continue;
+        const ur__node *x = &node[id];
+        const uint32_t *in = w->t->operand + x->in;
+        const bool map = role[id] == R_MAP || role[id] == R_SUM_MAP;
         far[id] |= w->goal[id];
-        for (uint32_t i = 0; i < w->t->node[id].n_in; i++) {
-            uint32_t u = ur__in(w, id)[i];
-            if (w->level[id] > latest[u])
-                latest[u] = w->level[id];
-            far[u] |= !ur__elementwise(w, u) || (w->unit[u] != w->unit[id] &&
-                                                 (!ur__elementwise(w, id) || !fusable(w, u, id)));
+        for (uint32_t i = 0; i < x->n_in; i++) {
+            uint32_t u = in[i];
+            if (level[id] > latest[u])
+                latest[u] = level[id];
+            far[u] |= (role[u] != R_MAP && role[u] != R_SUM_MAP) ||
+                      (unit[u] != unit[id] && (!map || !alike(&node[u], x)));
         }
     }
 }
@@ -119,28 +133,61 @@ static void join_reader(const ur__work *w, uint32_t *parent, uint32_t *last, uin
     *last = id + 1;
 }
 
-bool ur__pass_fuse(ur__work *w)
+/* Levels, and clusters as trees of `parent`. */
+static void form_clusters(ur__work *w, uint32_t *parent, uint32_t *reader, bool fuse)
 {
-    bool fuse = ur__on(w->g, UR__BIT_fuse);
-    uint32_t *parent = ur__bump_alloc(&w->g->scratch, w->n * sizeof *parent);
-    uint32_t *reader = ur__bump_alloc(&w->g->scratch, w->n * sizeof *reader);
-    if (!parent || !reader)
-        return ur__out_of_memory(&w->g->owner);
+    const ur__node *const node = w->t->node;
+    const uint8_t *const role = w->role;
+    uint32_t *const level = w->level;
     for (uint32_t id = 0; id < w->n; id++) {
         parent[id] = id;
-        if (w->role[id] == R_DEAD || w->role[id] == R_LEAF || w->role[id] == R_HAVE)
+        level[id] = 0;
+        if (role[id] <= R_HAVE)
             continue;
-        w->level[id] = level_of(w, id);
+        level[id] = level_of(w, id, fuse);
         if (!ur__elementwise(w, id) || !fuse)
             continue;
-        for (uint32_t i = 0; i < w->t->node[id].n_in; i++) {
-            uint32_t u = ur__in(w, id)[i];
-            if (fusable(w, u, id) && w->level[u] == w->level[id])
+        const uint32_t *in = w->t->operand + node[id].in;
+        for (uint32_t i = 0; i < node[id].n_in; i++) {
+            uint32_t u = in[i];
+            if (level[u] == level[id] && fusable(w, u, id))
                 parent[find(parent, u)] = find(parent, id);
             else
                 join_reader(w, parent, &reader[u], u, id);
         }
     }
+}
+
+/* What others than the cluster want is stored; the rest lives in tiles only. */
+static void mark_stored(ur__work *w)
+{
+    const ur__node *const node = w->t->node;
+    const uint8_t *const role = w->role;
+    const uint32_t *const unit = w->unit;
+    uint8_t *const stored = w->stored;
+    for (uint32_t id = 0; id < w->n; id++) {
+        if (role[id] == R_DEAD)
+            continue;
+        const uint32_t *in = w->t->operand + node[id].in;
+        const bool map = role[id] == R_MAP || role[id] == R_SUM_MAP;
+        for (uint32_t i = 0; i < node[id].n_in; i++) {
+            uint32_t u = in[i];
+            if ((role[u] == R_MAP || role[u] == R_SUM_MAP) && (!map || unit[u] != unit[id]))
+                stored[u] = UR__STORED;
+        }
+        if (map && w->goal[id])
+            stored[id] = UR__STORED;
+    }
+}
+
+bool ur__pass_fuse(ur__work *w)
+{
+    bool fuse = ur__on(w->g, UR__BIT_fuse);
+    uint32_t *parent = ur__bump_take(&w->g->scratch, w->n * sizeof *parent);
+    uint32_t *reader = ur__bump_alloc(&w->g->scratch, w->n * sizeof *reader);
+    if (!parent || !reader)
+        return ur__out_of_memory(&w->g->owner);
+    form_clusters(w, parent, reader, fuse);
     sink_seeds(w);
     for (uint32_t id = 0; id < w->n; id++) {
         if (w->role[id] == R_ABSORBED)
@@ -149,18 +196,7 @@ bool ur__pass_fuse(ur__work *w)
         if (w->unit[id] != id)
             w->p->merged[UR__BIT_fuse]++;
     }
-    /* what others than the cluster want is stored; the rest lives in tiles only */
-    for (uint32_t id = 0; id < w->n; id++) {
-        if (w->role[id] == R_DEAD)
-            continue;
-        for (uint32_t i = 0; i < w->t->node[id].n_in; i++) {
-            uint32_t u = ur__in(w, id)[i];
-            if (ur__elementwise(w, u) && (!ur__elementwise(w, id) || w->unit[u] != w->unit[id]))
-                w->stored[u] = UR__STORED;
-        }
-        if (w->goal[id] && ur__elementwise(w, id))
-            w->stored[id] = UR__STORED;
-    }
+    mark_stored(w);
     if (fuse && ur__on(w->g, UR__BIT_recompute) && !mark_recomputed(w))
         return false;
     for (uint32_t id = 0; id < w->n; id++)

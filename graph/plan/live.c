@@ -4,37 +4,51 @@
  * store, states). Values known from an earlier run of the same tape are taken as they are. */
 #include "graph/plan/plan.h"
 
+static bool find_effects(ur__work *w)
+{
+    const ur__node *const node = w->t->node;
+    uint32_t n = 0;
+    for (uint32_t id = 0; id < w->n; id++)
+        n += node[id].op->kind == UR_EFFECT;
+    w->effect = ur__bump_take(&w->g->scratch, (n + 1) * sizeof *w->effect);
+    for (uint32_t id = 0; w->effect && id < w->n; id++)
+        if (node[id].op->kind == UR_EFFECT)
+            w->effect[w->n_effects++] = id;
+    return w->effect != NULL;
+}
+
 /* Marks the goals among the tape's nodes; consumers are counted on the tape, not with adjoints. */
 static bool mark_goals(ur__work *w)
 {
     ur_graph *g = w->g;
-    const ur__tape *tape = &g->tape;
-    uint8_t *used = ur__bump_alloc(&g->scratch, tape->n);
+    const ur__node *const node = g->tape.node;
+    const size_t n = g->tape.n;
+    const uint32_t *const map = w->map;
+    uint8_t *const used = ur__bump_alloc(&g->scratch, n), *const goal = w->goal;
     if (!used)
-        return ur__out_of_memory(&g->owner);
-    for (size_t id = 0; id < tape->n; id++) {
-        const ur__node *x = &tape->node[id];
-        bool loss = x->op == &ur__op_request && tape->attr[x->attr + 3];
-        for (uint32_t i = 0; i < x->n_in; i++) {
-            uint32_t u = tape->operand[x->in + i];
+        return false;
+    for (size_t id = 0; id < n; id++) {
+        const ur__node *x = &node[id];
+        const uint32_t *in = g->tape.operand + x->in;
+        bool loss = x->op == &ur__op_request && g->tape.attr[x->attr + UR__A_BACKWARD];
+        for (uint32_t i = 0; i < x->n_in; i++)
             if (!loss)
-                used[u] = 1;
+                used[in[i]] = 1;
             else if (id >= g->done)
-                w->goal[w->map[u]] = 1;
-        }
+                goal[map[in[i]]] = 1;
     }
-    for (size_t id = 0; id < tape->n; id++) {
-        const ur__node *x = &tape->node[id];
-        if (x->op == &ur__op_request || ur__is_leaf(x->op) || w->map[id] == UINT32_MAX)
+    for (size_t id = 0; id < n; id++) {
+        const ur__node *x = &node[id];
+        bool wanted = x->flags & UR__KEEP || (!used[id] && id >= g->done);
+        if ((!wanted && x->op->kind != UR_EFFECT) || x->op == &ur__op_request ||
+            ur__is_leaf(x->op) || map[id] == UINT32_MAX)
             continue;
-        bool effect = x->op->kind == UR_EFFECT;
-        if (effect ? id >= g->done
-                   : x->flags & UR__KEEP || (!used[id] && id >= g->done))
-            w->goal[w->map[id]] = 1;
+        if (x->op->kind == UR_EFFECT ? id >= g->done : wanted)
+            goal[map[id]] = 1;
     }
-    for (uint32_t id = 0; id < w->n; id++)
-        if (w->t->node[id].op == &ur__op_deposit)
-            w->goal[id] = 1;
+    for (uint32_t k = 0; k < w->n_effects; k++)
+        if (w->t->node[w->effect[k]].op == &ur__op_deposit)
+            goal[w->effect[k]] = 1;
     return true;
 }
 
@@ -106,39 +120,63 @@ static bool count_deposits(ur__work *w)
     for (size_t s = 0; w->deposits && s < g->n_slots; s++)
         if (!(w->deposits[s] = ur__bump_alloc(&g->scratch, g->slot[s].store->n)))
             return false;
-    for (uint32_t id = 0; w->deposits && id < w->n; id++)
-        if (w->t->node[id].op == &ur__op_deposit) {
-            const int64_t *a = ur__attr(w, id);
+    for (uint32_t k = 0; w->deposits && k < w->n_effects; k++)
+        if (w->t->node[w->effect[k]].op == &ur__op_deposit) {
+            const int64_t *a = ur__attr(w, w->effect[k]);
             w->deposits[a[0]][a[1]] += w->deposits[a[0]][a[1]] < 2;
         }
     return w->deposits != NULL;
 }
 
-bool ur__pass_live(ur__work *w)
+/* Whether operands of a node of this kind must be contiguous: those of calls, scatters, reshapes
+ * and, of higher rank than 2, of products. */
+static bool strict_about(const ur__work *w, ur_kind kind, uint32_t u)
 {
-    const ur__tape *t = w->t;
-    if (!mark_goals(w))
-        return false;
-    if (!count_deposits(w))
-        return ur__out_of_memory(&w->g->owner);
-    take_known(w);
+    switch (kind) {
+    case UR_VIEW:
+    case UR_SCATTER:
+    case UR_OPAQUE: return true;
+    case UR_CONTRACTION: return ur__shape_at(w, u)->s.rank != 2;
+    default: return false;
+    }
+}
+
+/* From the last node to the first: what is needed, by how many, and its role. */
+static void mark_needed(ur__work *w)
+{
+    const ur__node *const node = w->t->node;
+    const uint32_t *const operand = w->t->operand;
+    uint8_t *const role = w->role, *const goal = w->goal, *const strict = w->strict;
+    uint32_t *const uses = w->uses, *const user = w->user;
     for (uint32_t id = w->n; id-- > 0;) {
+        const ur__node *x = &node[id];
         w->root[id] = id;
-        const ur__node *x = &t->node[id];
-        bool known = w->role[id] == R_HAVE;
-        if (known || (!w->goal[id] && !w->uses[id]))
+        if (role[id] == R_HAVE || (!goal[id] && !uses[id]))
             continue;
-        w->role[id] = (uint8_t)role_of(x->op);
-        if (w->role[id] == R_LEAF)
+        const ur_kind kind = x->op->kind;
+        role[id] = (uint8_t)role_of(x->op);
+        if (kind == UR_LEAF)
             w->loc[id] = leaf_loc(w, id);
+        const uint32_t *in = operand + x->in;
         for (uint32_t i = 0; i < x->n_in; i++) {
-            uint32_t u = t->operand[x->in + i];
-            w->uses[u]++;
-            w->user[u] = id;
+            uint32_t u = in[i];
+            uses[u]++;
+            user[u] = id;
+            strict[u] |= strict_about(w, kind, u);
         }
     }
-    for (uint32_t id = 0; id < w->n; id++)
-        if (w->role[id] == R_HAVE)
+}
+
+bool ur__pass_live(ur__work *w)
+{
+    if (!find_effects(w) || !mark_goals(w) || !count_deposits(w))
+        return ur__out_of_memory(&w->g->owner);
+    take_known(w);
+    mark_needed(w);
+    for (size_t i = 0; i < w->g->n_kept; i++) {         /* known ones are none */
+        uint32_t id = w->map[w->g->kept[i].id];
+        if (id != UINT32_MAX && w->role[id] == R_HAVE)
             w->goal[id] = 0;
+    }
     return w->g->done == 0 || check_recompute(w);
 }

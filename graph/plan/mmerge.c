@@ -12,14 +12,14 @@ ur_node ur__merge_rows(ur__expansion *e, const ur__product *p)
     ur_graph *g = e->g;
     const ur__node *x = ur__at(g, p->a.id);
     if (!ur__on(g, UR__BIT_mmerge) || x->op->kind != UR_SLICE || p->transposed[0] ||
-        !ur__bypassable(g, p->a) || ur_shape_of(p->b).rank != 2 ||
-        ur_count(p->a) > (size_t)ur__limit.step_rows * (size_t)ur_dim(p->a, -1))
+        !ur__bypassable(g, p->a) || ur__shape_of(p->b)->s.rank != 2 ||
+        ur__shape_of(p->a)->count > (size_t)ur__limit.step_rows * (size_t)ur_dim(p->a, -1))
         return UR_NIL;
     const ur_op *slice = x->op;
     int64_t attr[3];
     memcpy(attr, g->into->attr + x->attr, sizeof attr);
     ur_node all = ur__operand_of(g, p->a, 0);
-    if (attr[0] != 0 || ur_shape_of(all).rank < 2 || ur_shape_of(p->a).rank < 2 ||
+    if (attr[0] != 0 || ur__shape_of(all)->s.rank < 2 || ur__shape_of(p->a)->s.rank < 2 ||
         !(ur__at(g, all.id)->flags & UR__SLICED))
         return UR_NIL;
     ur_node product = ur__once(e, &ur__op_matmul, (ur_node[]){ all, p->b }, 2, p->transposed, 2);

@@ -25,7 +25,7 @@ static bool candidate(const ur__work *w, uint32_t id)
         return false;
     for (uint32_t i = 0, u = 0; (u = next_term(w, id, i, u)) != UINT32_MAX; i++)
         if ((w->role[u] != R_ABSORBED && u != id) || !ur__plain_product(w, u) ||
-            w->role[ur__root(w, ur__in(w, u)[1], NULL)] == R_LEAF)
+            w->role[ur__root(w, ur__in(w, u)[1])] == R_LEAF)
             return false;
     return true;
 }
@@ -61,7 +61,7 @@ static void join(ur__work *w, uint32_t id, uint32_t head)
 /* Joining moves a sum before others: not when those may write the same gradient. */
 static bool shares_destination(const ur__work *w, uint32_t id)
 {
-    uint32_t user = w->user[ur__root(w, id, NULL)];
+    uint32_t user = w->user[ur__root(w, id)];
     return w->t->node[user].op == &ur__op_deposit && ur__deposits(w, user) > 1;
 }
 

@@ -16,52 +16,66 @@ static size_t round_up(size_t n)
     return (n + ALIGN - 1) / ALIGN * ALIGN;
 }
 
-static void touch(ur__work *w, uint32_t id, uint32_t pos, bool writes)
+/* Roots of nodes as steps of other units read them. */
+static inline uint32_t source_root(const ur__work *w, uint32_t reader, uint32_t u)
 {
-    uint32_t r = ur__root(w, id, NULL);
-    if (w->role[r] == R_LEAF || w->role[r] == R_HAVE)
-        return;
-    if (writes && pos < w->first[r])
-        w->first[r] = pos;
-    if (pos > w->last[r])
-        w->last[r] = pos;
+    return w->base[ur__source(w, reader, u)];
+}
+
+/* When roots are written first and read or written last. Leaves have no lives. */
+static void measure_lives(ur__work *w)
+{
+    const ur__node *const node = w->t->node;
+    const uint8_t *const role = w->role;
+    const uint32_t *const pos = w->pos;
+    uint32_t *const first = w->first, *const last = w->last;
+    for (uint32_t id = 0; id < w->n; id++)
+        first[id] = UINT32_MAX;
+    for (uint32_t id = 0; id < w->n; id++) {
+        const ur__node *x = &node[id];
+        const uint32_t *in = w->t->operand + x->in, own = w->base[id];
+        const bool computed = ur__computed(w, id);
+        uint32_t at = pos[id];
+        if (computed && (w->stored[id] || !ur__elementwise(w, id))) {
+            first[own] = at < first[own] ? at : first[own];
+            last[own] = at > last[own] ? at : last[own];
+        }
+        if (w->goal[id] && role[id] != R_EFFECT)
+            last[own] = w->n_units;
+        if (!computed && role[id] != R_ABSORBED && role[id] != R_EFFECT)
+            continue;
+        if (x->op == &ur__op_state_out)
+            at = w->n_units;
+        for (uint32_t i = 0; i < x->n_in; i++) {
+            uint32_t r = source_root(w, id, in[i]);
+            last[r] = at > last[r] ? at : last[r];
+        }
+    }
 }
 
 /* Remembers who reads a root last, as long as all its last readers are elementwise and walk it as
  * their own index space. */
-static void note_reader(ur__work *w, uint32_t id, uint32_t u)
+static void note_readers(ur__work *w)
 {
-    uint32_t r = ur__root(w, u, NULL), pos = w->pos[id];
-    bool direct = u == r && ur__elementwise(w, id) && w->t->node[u].shape == w->t->node[id].shape &&
-                  w->t->node[u].type == w->t->node[id].type;
-    if (pos != w->last[r])
-        return;
-    if (!direct)
-        w->reader[r] = UINT32_MAX;
-    else if (w->reader[r] < id + 1)
-        w->reader[r] = id + 1;
-}
-
-static void measure_lives(ur__work *w)
-{
-    for (uint32_t id = 0; id < w->n; id++)
-        w->first[id] = UINT32_MAX;
+    const ur__node *const node = w->t->node;
+    const uint32_t *const pos = w->pos, *const last = w->last;
+    uint32_t *const reader = w->reader;
     for (uint32_t id = 0; id < w->n; id++) {
-        uint8_t r = w->role[id];
-        if (ur__computed(w, id) && (!ur__elementwise(w, id) || w->stored[id]))
-            touch(w, id, w->pos[id], true);
-        if (w->goal[id] && r != R_EFFECT)
-            touch(w, id, w->n_units, false);
-        if (!ur__computed(w, id) && r != R_ABSORBED && r != R_EFFECT)
+        if (!ur__computed(w, id) && w->role[id] != R_ABSORBED)
             continue;
-        bool state = w->t->node[id].op == &ur__op_state_out;
-        for (uint32_t i = 0; i < w->t->node[id].n_in; i++)
-            touch(w, ur__source(w, id, ur__in(w, id)[i]), state ? w->n_units : w->pos[id], false);
+        const ur__node *x = &node[id];
+        const uint32_t *in = w->t->operand + x->in;
+        for (uint32_t i = 0; i < x->n_in; i++) {
+            uint32_t u = ur__source(w, id, in[i]), r = w->base[u];
+            if (pos[id] != last[r])
+                continue;
+            if (u != r || !ur__elementwise(w, id) || node[u].shape != x->shape ||
+                node[u].type != x->type)
+                reader[r] = UINT32_MAX;
+            else if (reader[r] < id + 1)
+                reader[r] = id + 1;
+        }
     }
-    for (uint32_t id = 0; id < w->n; id++)
-        if (ur__computed(w, id) || w->role[id] == R_ABSORBED)
-            for (uint32_t i = 0; i < w->t->node[id].n_in; i++)
-                note_reader(w, id, ur__source(w, id, ur__in(w, id)[i]));
 }
 
 /* Where results outlive the run: goals with memory of their own go to the data block. */
@@ -126,7 +140,8 @@ static bool can_add(const ur__work *w, uint32_t id)
 /* A gradient that one step makes and nobody else reads is made in the store. */
 static void place_gradients(ur__work *w)
 {
-    for (uint32_t id = 0; id < w->n; id++) {
+    for (uint32_t k = 0; k < w->n_effects; k++) {
+        uint32_t id = w->effect[k];
         if (w->t->node[id].op != &ur__op_deposit || w->role[id] != R_EFFECT)
             continue;
         uint32_t d = ur__in(w, id)[0];
@@ -142,20 +157,34 @@ static void place_gradients(ur__work *w)
     }
 }
 
+static unsigned log_of(size_t n)
+{
+#if defined(__GNUC__)
+    return 63u - (unsigned)__builtin_clzll(n);
+#else
+    unsigned log = 0;
+    while (n >> (log + 1))
+        log++;
+    return log;
+#endif
+}
+
 /* Size classes: four to every power of two, so at most a quarter is lost. */
 static unsigned class_of(size_t bytes, size_t *rounded)
 {
-    size_t units = bytes / ALIGN ? bytes / ALIGN : 1, step;
-    unsigned log = 0;
-    while (units >> (log + 1))
-        log++;
-    step = log >= 2 ? (size_t)1 << (log - 2) : 1;
-    units = (units + step - 1) / step * step;
-    for (log = 0; units >> (log + 1);)
-        log++;
-    step = log >= 2 ? (size_t)1 << (log - 2) : 1;
-    *rounded = units * ALIGN;
-    return 4 * log + (unsigned)((units >> (log >= 2 ? log - 2 : 0)) & 3);
+    size_t units = bytes / ALIGN ? bytes / ALIGN : 1;
+    unsigned log = log_of(units), shift = log >= 2 ? log - 2 : 0;
+    units = ((units - 1) >> shift) + 1;             /* of so many, up to 8 */
+    *rounded = (units << shift) * ALIGN;
+    log = log_of(units << shift);
+    return 4 * log + (unsigned)((units << shift >> (log >= 2 ? log - 2 : 0)) & 3);
+}
+
+/* The size class of a root, and what a piece of it takes. */
+static unsigned class_of_root(const ur__work *w, uint32_t r, size_t *bytes)
+{
+    return class_of(round_up(ur__shape_at(w, r)->count * ur__type_size(w->t->node[r].type)),
+                    bytes);
 }
 
 typedef struct pieces {
@@ -200,7 +229,7 @@ static bool call_over(ur__work *w, uint32_t r, uint32_t pos)
         w->last[u] != pos || w->t->node[u].shape != x->shape || w->t->node[u].type != x->type)
         return false;
     for (uint32_t i = 0, seen = 0; i < x->n_in; i++)
-        if (ur__root(w, ur__in(w, r)[i], NULL) == u && ++seen > 1)
+        if (ur__root(w, ur__in(w, r)[i]) == u && ++seen > 1)
             return false;
     w->loc[r] = w->loc[u];
     w->first[u] = UINT32_MAX;           /* its piece is not its own any more */
@@ -209,8 +238,8 @@ static bool call_over(ur__work *w, uint32_t r, uint32_t pos)
 
 static void take(ur__work *w, pieces *f, uint32_t r)
 {
-    size_t bytes, need = ur__shape_at(w, r)->count * ur__type_size(w->t->node[r].type);
-    unsigned k = class_of(round_up(need), &bytes);
+    size_t bytes;
+    unsigned k = class_of_root(w, r, &bytes);
     uint64_t offset;
     if (f->free_list[k]) {
         uint32_t dead = f->free_list[k] - 1;
@@ -225,8 +254,8 @@ static void take(ur__work *w, pieces *f, uint32_t r)
 
 static void release(ur__work *w, pieces *f, uint32_t r)
 {
-    size_t bytes, need = ur__shape_at(w, r)->count * ur__type_size(w->t->node[r].type);
-    unsigned k = class_of(round_up(need), &bytes);
+    size_t bytes;
+    unsigned k = class_of_root(w, r, &bytes);
     f->free_next[r] = f->free_list[k];
     f->free_list[k] = r + 1;
 }
@@ -234,15 +263,21 @@ static void release(ur__work *w, pieces *f, uint32_t r)
 bool ur__pass_offsets(ur__work *w)
 {
     ur_graph *g = w->g;
+    const size_t n = w->n, units = w->n_units;
     pieces f = { .end = 0 };
-    uint32_t *born = ur__bump_alloc(&g->scratch, ((size_t)w->n_units + 1) * sizeof *born);
-    f.dying = ur__bump_alloc(&g->scratch, ((size_t)w->n_units + 1) * sizeof *f.dying);
-    f.chain = ur__bump_alloc(&g->scratch, 2 * (size_t)w->n * sizeof *f.chain);
-    f.free_next = ur__bump_alloc(&g->scratch, w->n * sizeof *f.free_next);
-    if (!born || !f.dying || !f.chain || !f.free_next)
+    uint32_t *born = ur__bump_alloc(&g->scratch, (units + 1) * sizeof *born);
+    uint32_t *born_next = ur__bump_take(&g->scratch, n * sizeof *born_next);
+    f.dying = ur__bump_alloc(&g->scratch, (units + 1) * sizeof *f.dying);
+    f.chain = ur__bump_take(&g->scratch, n * sizeof *f.chain);
+    f.free_next = ur__bump_take(&g->scratch, n * sizeof *f.free_next);
+    w->first = ur__bump_take(&g->scratch, n * sizeof *w->first);
+    w->last = ur__bump_alloc(&g->scratch, n * sizeof *w->last);
+    w->reader = ur__bump_alloc(&g->scratch, n * sizeof *w->reader);
+    if (!born || !born_next || !f.dying || !f.chain || !f.free_next || !w->first || !w->last ||
+        !w->reader)
         return ur__out_of_memory(&g->owner);
-    uint32_t *born_next = f.chain + w->n;
     measure_lives(w);
+    note_readers(w);
     if (!place_goals(w))
         return false;
     place_gradients(w);

@@ -40,7 +40,7 @@ bool ur_rewrite(ur_graph *g, const char *name, bool on)
     return true;
 }
 
-/* Room for everything that the passes say of a node, zeroed. */
+/* Room for everything that the passes say of a node: zeroed, unless some pass writes all of it. */
 static bool prepare(ur__work *w)
 {
     ur__bump *s = &w->g->scratch;
@@ -54,25 +54,21 @@ static bool prepare(ur__work *w)
     w->mode = ur__bump_alloc(s, n);
     w->uses = ur__bump_alloc(s, n * sizeof *w->uses);
     w->user = ur__bump_alloc(s, n * sizeof *w->user);
-    w->root = ur__bump_alloc(s, n * sizeof *w->root);
-    w->offset = ur__bump_alloc(s, n * sizeof *w->offset);
     w->stride = ur__bump_alloc(s, n * sizeof *w->stride);
-    w->level = ur__bump_alloc(s, n * sizeof *w->level);
-    w->unit = ur__bump_alloc(s, n * sizeof *w->unit);
-    w->pos = ur__bump_alloc(s, n * sizeof *w->pos);
-    w->order = ur__bump_alloc(s, n * sizeof *w->order);
-    w->next = ur__bump_alloc(s, n * sizeof *w->next);
     w->loc = ur__bump_alloc(s, n * sizeof *w->loc);
-    w->first = ur__bump_alloc(s, n * sizeof *w->first);
-    w->last = ur__bump_alloc(s, n * sizeof *w->last);
-    w->reader = ur__bump_alloc(s, n * sizeof *w->reader);
     w->gang = ur__bump_alloc(s, n * sizeof *w->gang);
     w->numbered = ur__bump_alloc(s, n * sizeof *w->numbered);
-    w->number = ur__bump_alloc(s, n * sizeof *w->number);
+    w->root = ur__bump_take(s, n * sizeof *w->root);
+    w->offset = ur__bump_take(s, n * sizeof *w->offset);
+    w->level = ur__bump_take(s, n * sizeof *w->level);
+    w->unit = ur__bump_take(s, n * sizeof *w->unit);
+    w->pos = ur__bump_take(s, n * sizeof *w->pos);
+    w->order = ur__bump_take(s, n * sizeof *w->order);
+    w->next = ur__bump_take(s, n * sizeof *w->next);
+    w->number = ur__bump_take(s, n * sizeof *w->number);
     return w->role && w->goal && w->strict && w->stored && w->again && w->begun && w->mode &&
-           w->uses && w->user && w->root && w->offset && w->stride && w->level && w->unit &&
-           w->pos && w->order && w->next && w->loc && w->first && w->last && w->reader &&
-           w->gang && w->numbered && w->number;
+           w->uses && w->user && w->stride && w->loc && w->gang && w->numbered && w->root &&
+           w->offset && w->level && w->unit && w->pos && w->order && w->next && w->number;
 }
 
 /* What texts say of the steps after the expanded tape is gone. */
@@ -112,7 +108,7 @@ static bool build(ur_graph *g, ur__plan *p)
     empty(&g->expanded);
     g->consts_used = 0;
     ur__work w = { .g = g, .p = p, .t = &g->expanded };
-    w.map = ur__bump_alloc(&g->scratch, (g->tape.n + 1) * sizeof *w.map);
+    w.map = ur__bump_take(&g->scratch, (g->tape.n + 1) * sizeof *w.map);
     if (!w.map)
         return ur__out_of_memory(&g->owner);
     if (!seal_stores(g) || !ur__cache_key(g, p) || !ur__expand(g, p, &g->expanded, w.map))
@@ -122,7 +118,7 @@ static bool build(ur_graph *g, ur__plan *p)
     if (!prepare(&w))
         return ur__out_of_memory(&g->owner);
     bool ok = ur__pass_live(&w) && ur__pass_kmerge(&w) && ur__pass_views(&w) &&
-              ur__pass_fuse(&w) && ur__pass_chunk(&w) && ur__pass_schedule(&w) &&
+              ur__pass_fuse(&w) && ur__pass_chunk(&w) && ur__find_roots(&w) && ur__pass_schedule(&w) &&
               ur__pass_nmerge(&w) &&
               ur__pass_offsets(&w) && ur__pass_emit(&w) && ur__pass_bands(&w) &&
               keep_labels(&w);

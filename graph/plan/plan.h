@@ -236,6 +236,10 @@ typedef struct ur__work {
     uint32_t *user;             /* the last of them */
     uint32_t *root;             /* whose memory it lies in; itself normally */
     int64_t *offset;            /* elements from the root's begin */
+    uint32_t *base;             /* after views: the root of the root, and so on, and the offset */
+    int64_t *shift;             /* from its begin */
+    uint32_t *effect;           /* the nodes that are effects, in order */
+    uint32_t n_effects;
     ptrdiff_t **stride;         /* NULL: contiguous */
     uint32_t *level, *unit, *pos;
     uint32_t *order;            /* units in order of execution, by their last node */
@@ -300,8 +304,14 @@ static inline uint32_t ur__source(const ur__work *w, uint32_t reader, uint32_t u
 }
 
 /* Where node id lies: its root's location and the offset; strides in elements. */
-ur__loc ur__where(const ur__work *w, uint32_t id);
-uint32_t ur__root(const ur__work *w, uint32_t id, int64_t *offset);
+static inline uint32_t ur__root(const ur__work *w, uint32_t id) { return w->base[id]; }
+static inline ur__loc ur__where(const ur__work *w, uint32_t id)
+{
+    ur__loc l = w->loc[w->base[id]];
+    l.offset += (uint64_t)w->shift[id] * ur__type_size(w->t->node[id].type);
+    return l;
+}
+bool ur__find_roots(ur__work *w);       /* once views and chunks are known */
 void ur__strides(const ur__work *w, uint32_t id, ptrdiff_t stride[UR_MAX_RANK]);
 void ur__natural_strides(const ur_shape *s, ptrdiff_t stride[UR_MAX_RANK]);
 

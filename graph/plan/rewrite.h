@@ -37,7 +37,6 @@ typedef struct ur__expansion {
     size_t n_list, list_cap;
     uint32_t *terms;                    /* operands of one sum */
     size_t term_cap;
-    uint32_t now;                       /* node whose rule runs */
     const uint32_t *results;            /* of the last request */
 } ur__expansion;
 

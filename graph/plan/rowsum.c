@@ -28,13 +28,13 @@ static ur_node ones(ur__expansion *e, int n)
 /* x[.., N] summed over all axes but the last, if s is [N]; nil where a plain sum is right. */
 ur_node ur__sum_rows(ur__expansion *e, ur_node x, const ur_shape *s)
 {
-    ur_shape now = ur_shape_of(x), flat = { .rank = 2 };
-    if (!ur__on(e->g, UR__BIT_kmerge) || s->rank != 1 || now.rank < 2 || ur_count(x) == 0 ||
-        now.dim[now.rank - 1] != s->dim[0] || ur_count(x) / (size_t)s->dim[0] > INT32_MAX)
+    const ur_shape *now = &ur__shape_of(x)->s;
+    const size_t count = ur__shape_of(x)->count;
+    if (!ur__on(e->g, UR__BIT_kmerge) || s->rank != 1 || now->rank < 2 || count == 0 ||
+        now->dim[now->rank - 1] != s->dim[0] || count / (size_t)s->dim[0] > INT32_MAX)
         return UR_NIL;
-    flat.dim[0] = (int)(ur_count(x) / (size_t)s->dim[0]);
-    flat.dim[1] = s->dim[0];
-    if (now.rank > 2)
+    ur_shape flat = { .rank = 2, .dim = { (int)(count / (size_t)s->dim[0]), s->dim[0] } };
+    if (now->rank > 2)
         x = ur__reshape_to(NULL, x, &flat);
     ur_node one = ones(e, flat.dim[0]);
     if (!ur__live(one))

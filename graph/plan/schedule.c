@@ -4,52 +4,55 @@
  * position of its members' common level. Aliases and absorbed terms are no units. */
 #include "graph/plan/plan.h"
 
-static bool is_unit(const ur__work *w, uint32_t id)
+static inline bool is_unit(const ur__work *w, uint32_t id)
 {
-    return (ur__computed(w, id) || w->role[id] == R_EFFECT) && w->unit[id] == id;
+    return w->unit[id] == id && (ur__computed(w, id) || w->role[id] == R_EFFECT);
 }
 
 /* Members of a cluster as a list in order of the tape, headed by `head`. */
-static bool link_members(ur__work *w, uint32_t *tail)
+static void link_members(ur__work *w, uint32_t *tail)
 {
+    const uint32_t *const unit = w->unit;
+    uint32_t *const next = w->next, *const user = w->user;
     for (uint32_t id = 0; id < w->n; id++) {
         if (!ur__elementwise(w, id))
             continue;
-        uint32_t u = w->unit[id];
+        uint32_t u = unit[id];
         if (tail[u])
-            w->next[tail[u] - 1] = id;
+            next[tail[u] - 1] = id;
         else
-            w->user[u] = id;            /* a unit's own entry: its first member from here on */
+            user[u] = id;               /* a unit's own entry: its first member from here on */
         tail[u] = id + 1;
-        w->next[id] = UINT32_MAX;
+        next[id] = UINT32_MAX;
     }
-    return true;
 }
 
 bool ur__pass_schedule(ur__work *w)
 {
-    uint32_t levels = 0;
+    const uint32_t *const level = w->level, *const unit = w->unit;
+    uint32_t *const pos = w->pos, *const order = w->order, levels = 0;
     for (uint32_t id = 0; id < w->n; id++)
-        if (w->role[id] > R_HAVE && w->level[id] + 1 > levels)
-            levels = w->level[id] + 1;
-    uint32_t *count = ur__bump_alloc(&w->g->scratch, (levels + 1) * sizeof *count);
-    uint32_t *tail = ur__bump_alloc(&w->g->scratch, w->n * sizeof *tail);
+        if (w->role[id] > R_HAVE && level[id] >= levels)
+            levels = level[id] + 1;
+    uint32_t *const count = ur__bump_alloc(&w->g->scratch, (levels + 1) * sizeof *count);
+    uint32_t *const tail = ur__bump_alloc(&w->g->scratch, w->n * sizeof *tail);
     if (!count || !tail)
         return ur__out_of_memory(&w->g->owner);
     for (uint32_t id = 0; id < w->n; id++)
         if (is_unit(w, id)) {
-            count[w->level[id] + 1]++;
+            count[level[id] + 1]++;
             w->n_units++;
         }
     for (uint32_t l = 0; l < levels; l++)
         count[l + 1] += count[l];
     for (uint32_t id = 0; id < w->n; id++)
         if (is_unit(w, id)) {
-            w->pos[id] = count[w->level[id]]++;
-            w->order[w->pos[id]] = id;
+            pos[id] = count[level[id]]++;
+            order[pos[id]] = id;
         }
     for (uint32_t id = 0; id < w->n; id++)
-        if (ur__computed(w, id) || w->role[id] == R_ABSORBED)
-            w->pos[id] = w->pos[w->unit[id]];
-    return link_members(w, tail);
+        if (unit[id] != id && (ur__computed(w, id) || w->role[id] == R_ABSORBED))
+            pos[id] = pos[unit[id]];
+    link_members(w, tail);
+    return true;
 }

@@ -11,10 +11,10 @@ enum { PARTS = 8 };
 static bool splits(ur_graph *g, const ur__product *p)
 {
     const ur__node *a = ur__at(g, p->a.id);
-    int rank = ur_shape_of(p->a).rank;
+    int rank = ur__shape_of(p->a)->s.rank;
     if (!ur__on(g, UR__BIT_split) || a->op->kind != UR_CONCAT || p->transposed[0] ||
         !ur__bypassable(g, p->a) || a->n_in < 2 || a->n_in > PARTS ||
-        ur_shape_of(p->b).rank != 2)
+        ur__shape_of(p->b)->s.rank != 2)
         return false;
     const int64_t *attr = g->into->attr + a->attr;
     if (attr[0] != rank - 1 || attr[1])
@@ -37,7 +37,7 @@ ur_node ur__split_concat(ur__expansion *e, const ur__product *p)
         ur__product q = { .a = ur__operand_of(g, p->a, i), .transposed = { 0, p->transposed[1] } };
         int64_t length = ur_dim(q.a, -1);
         q.b = ur__once(e, &ur__op_slice, &p->b, 1, (int64_t[]){ axis, begin, length }, 3);
-        if (ur_is_nil(q.b))
+        if (!ur__live(q.b))
             return UR_NIL;
         ur_node y = ur__swap_gather(e, &q);
         if (!ur__live(y))
@@ -52,6 +52,6 @@ ur_node ur__split_concat(ur__expansion *e, const ur__product *p)
     }
     const ur__node *y = ur__at(g, term[0]);
     e->p->merged[UR__BIT_split]++;
-    e->p->saved[UR__BIT_split] += (double)(ur_count(p->a) * ur__type_size(y->type));
+    e->p->saved[UR__BIT_split] += (double)(ur__shape_of(p->a)->count * ur__type_size(y->type));
     return ur__append_shaped(g, NULL, &ur__op_sum, term, n, NULL, 0, y->shape, y->type, flags);
 }

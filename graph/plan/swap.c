@@ -30,20 +30,20 @@ static ur_node gathered(ur__expansion *e, ur_node x, ur_node *ids)
     if ((op != &ur__op_gather && op != &ur__op_one_hot) || !ur__bypassable(g, from))
         return UR_NIL;
     ur_node all = ur__operand_of(g, from, op == &ur__op_gather);
-    if (attr[0] >= ur_shape_of(all).rank)
+    if (attr[0] >= ur__shape_of(all)->s.rank)
         return UR_NIL;
     *ids = ur__once(e, slice, &all, 1, attr, 3);
-    return ur_is_nil(*ids) ? UR_NIL : from;
+    return !ur__live(*ids) ? UR_NIL : from;
 }
 
 ur_node ur__swap_gather(ur__expansion *e, const ur__product *p)
 {
     ur_graph *g = e->g;
     ur_node ids;
-    if (!ur__on(g, UR__BIT_swap) || p->transposed[0] || ur_shape_of(p->b).rank != 2)
+    if (!ur__on(g, UR__BIT_swap) || p->transposed[0] || ur__shape_of(p->b)->s.rank != 2)
         return UR_NIL;
     ur_node from = gathered(e, p->a, &ids);
-    if (ur_is_nil(from))
+    if (!ur__live(from))
         return UR_NIL;
     ur_node table = p->b;
     if (ur__at(g, from.id)->op == &ur__op_one_hot) {
@@ -51,12 +51,12 @@ ur_node ur__swap_gather(ur__expansion *e, const ur__product *p)
             return UR_NIL;
     } else {
         ur_node E = ur__operand_of(g, from, 0);
-        if (ur_shape_of(E).rank != 2 ||
-            (size_t)ur__limit.times * (size_t)ur_dim(E, 0) > ur_count(ur__operand_of(g, from, 1)))
+        if (ur__shape_of(E)->s.rank != 2 ||
+            (size_t)ur__limit.times * (size_t)ur_dim(E, 0) > ur__shape_of(ur__operand_of(g, from, 1))->count)
             return UR_NIL;
         table = ur__once(e, &ur__op_matmul, (ur_node[]){ E, p->b }, 2, p->transposed, 2);
     }
-    if (ur_is_nil(table))
+    if (!ur__live(table))
         return UR_NIL;
     e->p->merged[UR__BIT_swap]++;
     return ur_record(NULL, &ur__op_gather, (ur_node[]){ table, ids }, 2, NULL, 0);

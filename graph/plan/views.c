@@ -22,42 +22,24 @@ void ur__strides(const ur__work *w, uint32_t id, ptrdiff_t stride[UR_MAX_RANK])
         ur__natural_strides(&ur__shape_at(w, id)->s, stride);
 }
 
-uint32_t ur__root(const ur__work *w, uint32_t id, int64_t *offset)
+/* Follows every chain of roots to its end. */
+bool ur__find_roots(ur__work *w)
 {
-    int64_t at = 0;
-    while (w->root[id] != id) {
-        at += w->offset[id];
-        id = w->root[id];
-    }
-    if (offset)
-        *offset = at;
-    return id;
-}
-
-ur__loc ur__where(const ur__work *w, uint32_t id)
-{
-    int64_t offset;
-    uint32_t root = ur__root(w, id, &offset);
-    ur__loc l = w->loc[root];
-    l.offset += (uint64_t)offset * ur__type_size(w->t->node[id].type);
-    return l;
-}
-
-/* Which operands must be contiguous: those of calls, scatters, reshapes and stacks of rows. */
-static void mark_strict(ur__work *w)
-{
+    w->base = ur__bump_take(&w->g->scratch, w->n * sizeof *w->base);
+    w->shift = ur__bump_take(&w->g->scratch, w->n * sizeof *w->shift);
+    if (!w->base || !w->shift)
+        return ur__out_of_memory(&w->g->owner);
+    const uint32_t *const root = w->root;
+    const int64_t *const offset = w->offset;
     for (uint32_t id = 0; id < w->n; id++) {
-        uint8_t r = w->role[id];
-        const ur__node *x = &w->t->node[id];
-        bool strict = r == R_CALL || r == R_ALIAS || r == R_SCATTER ||
-                      (r == R_ABSORBED && x->op->kind == UR_SCATTER);
-        bool product = r == R_CONTRACTION || (r == R_ABSORBED && x->op->kind == UR_CONTRACTION);
-        for (uint32_t i = 0; i < x->n_in; i++) {
-            uint32_t u = ur__in(w, id)[i];
-            if (strict || (product && ur__shape_at(w, u)->s.rank != 2))
-                w->strict[u] = 1;
-        }
+        uint32_t of = id;
+        int64_t at = 0;
+        for (; root[of] != of; of = root[of])
+            at += offset[of];
+        w->base[id] = of;
+        w->shift[id] = at;
     }
+    return true;
 }
 
 static bool leading(const ur_shape *s, int64_t axis)
@@ -152,16 +134,18 @@ static bool place_rows(ur__work *w, uint32_t id)
         uint32_t u = ur__in(w, id)[i];
         w->role[u] = R_ROWS;
         w->root[u] = id;
+        w->offset[u] = 0;
     }
     w->stored[id] = UR__GATHERED;
     return true;
 }
 
-/* Of each value, what slices that nobody else reads have taken of it so far, in elements from
- * `begin` to `end`; `shared` when others read it too, or slices overlap. */
+/* Of a value that is sliced, what slices have taken of it so far, in elements from `begin` to
+ * `end`; `shared` when they overlap. */
 typedef struct slices {
     int64_t begin, end;
-    bool any, shared;
+    uint32_t n;
+    bool shared;
 } slices;
 
 static void note_slice(const ur__work *w, slices *s, uint32_t id)
@@ -174,21 +158,22 @@ static void note_slice(const ur__work *w, slices *s, uint32_t id)
         row *= from->dim[i];
     begin = a[1] * row;
     end = begin + (int64_t)ur__shape_at(w, id)->count;
-    s->shared |= !leading(from, a[0]) || (s->any && begin < s->end && end > s->begin);
-    s->begin = !s->any || begin < s->begin ? begin : s->begin;
-    s->end = !s->any || end > s->end ? end : s->end;
-    s->any = true;
+    s->shared |= !leading(from, a[0]) || (s->n && begin < s->end && end > s->begin);
+    s->begin = !s->n || begin < s->begin ? begin : s->begin;
+    s->end = !s->n || end > s->end ? end : s->end;
+    s->n++;
 }
 
+/* Entries for the values that are sliced; the others are not written. */
 static slices *find_slices(const ur__work *w)
 {
-    slices *s = ur__bump_alloc(&w->g->scratch, w->n * sizeof *s);
+    slices *s = ur__bump_take(&w->g->scratch, w->n * sizeof *s);
     for (uint32_t id = 0; s && id < w->n; id++)
-        for (uint32_t i = 0; w->role[id] != R_DEAD && i < w->t->node[id].n_in; i++)
-            if (w->role[id] == R_SLICE)
-                note_slice(w, &s[ur__in(w, id)[i]], id);
-            else
-                s[ur__in(w, id)[i]].shared = true;
+        if (w->role[id] == R_SLICE)
+            s[ur__in(w, id)[0]] = (slices){ .n = 0 };
+    for (uint32_t id = 0; s && id < w->n; id++)
+        if (w->role[id] == R_SLICE)
+            note_slice(w, &s[ur__in(w, id)[0]], id);
     return s;
 }
 
@@ -198,7 +183,7 @@ static bool own_slice(const ur__work *w, const slices *s, uint32_t u)
     uint32_t of = w->root[u];
     return w->role[u] == R_ALIAS && w->t->node[u].op->kind == UR_SLICE && w->uses[u] == 1 &&
            !w->stride[u] && of == ur__in(w, u)[0] && w->root[of] == of && ur__computed(w, of) &&
-           !w->goal[of] && !s[of].shared;
+           !w->goal[of] && !s[of].shared && s[of].n == w->uses[of];
 }
 
 /* Lets one term to which products are added lie where the sum will be: rows gathered there, or the
@@ -264,7 +249,6 @@ bool ur__pass_views(ur__work *w)
     const slices *s = find_slices(w);
     if (!s)
         return ur__out_of_memory(&w->g->owner);
-    mark_strict(w);
     for (uint32_t id = 0; id < w->n; id++) {
         switch (w->role[id]) {
         case R_ALIAS:
