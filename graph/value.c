@@ -96,7 +96,7 @@ ur_node ur_scalar_at(ur_at at, ur_graph *g, double value)
     if (!g || g->owner.failed)
         return nil;
     ur_shape s = { .rank = 0 };
-    void *to;
+    void *to = NULL;
     ur_node x = ur__leaf(g, at, &s, g->precision, &to);
     if (ur__live(x))
         store_scalar(to, g->precision, value);

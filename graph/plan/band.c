@@ -126,11 +126,18 @@ static bool look_at_call(const ur_graph *g, member *m, const ur__call *c, size_t
     return touch(m, c->out, bytes, bytes / rows, true);
 }
 
+static void begin(member *m, const ur__step *s)
+{
+    m->step = s;
+    m->sums = false;
+    m->n = 0;
+}
+
 /* A call of any kind, which reads and writes whole values: the sum of the losses. */
 static bool look_at_whole(member *m, const ur__step *s)
 {
     const ur__call *c = s->body;
-    *m = (member){ .step = s };
+    begin(m, s);
     if (s->what != UR__CALL)
         return false;
     const ur__routine *f = c->routine;
@@ -143,7 +150,7 @@ static bool look_at_whole(member *m, const ur__step *s)
 
 static bool look_at(const ur_graph *g, member *m, const ur__step *s, size_t *rows)
 {
-    *m = (member){ .step = s };
+    begin(m, s);
     switch (s->what) {
     case UR__CONTRACT: return look_at_product(m, s->body, rows);
     case UR__PROGRAM: return look_at_program(m, s->body, *rows);

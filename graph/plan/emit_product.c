@@ -18,20 +18,16 @@ typedef struct matrix {
 
 static matrix operand(const ur__work *w, uint32_t id, bool transposed)
 {
-    matrix x = { .at = ur__where(w, id), .s = &ur__shape_at(w, id)->s };
+    matrix x;
+    x.at = ur__where(w, id);
+    x.s = &ur__shape_at(w, id)->s;
     ur__strides(w, id, x.stride);
-    int r = x.s->rank;
-    x.batch_rank = r - 2;
-    x.row = x.stride[r - 2];
-    x.col = x.stride[r - 1];
-    x.rows = x.s->dim[r - 2];
-    x.cols = x.s->dim[r - 1];
-    if (transposed) {
-        ptrdiff_t t = x.row;
-        x.row = x.col, x.col = t;
-        t = x.rows;
-        x.rows = x.cols, x.cols = t;
-    }
+    const int r = x.s->rank - 2, row = transposed ? r + 1 : r, col = transposed ? r : r + 1;
+    x.batch_rank = r;
+    x.row = x.stride[row];
+    x.col = x.stride[col];
+    x.rows = x.s->dim[row];
+    x.cols = x.s->dim[col];
     return x;
 }
 

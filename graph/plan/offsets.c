@@ -16,61 +16,41 @@ static size_t round_up(size_t n)
     return (n + ALIGN - 1) / ALIGN * ALIGN;
 }
 
-/* Roots of nodes as steps of other units read them. */
-static inline uint32_t source_root(const ur__work *w, uint32_t reader, uint32_t u)
-{
-    return w->base[ur__source(w, reader, u)];
-}
-
-/* When roots are written first and read or written last. Leaves have no lives. */
+/* When roots are written first and read or written last. `reader` is who reads a root last, as long
+ * as all its last readers are elementwise and walk it as their own index space. */
 static void measure_lives(ur__work *w)
 {
     const ur__node *const node = w->t->node;
-    const uint8_t *const role = w->role;
-    const uint32_t *const pos = w->pos;
-    uint32_t *const first = w->first, *const last = w->last;
+    const uint32_t *const operand = w->t->operand, *const base = w->base, *const pos = w->pos;
+    const uint8_t *const role = w->role, *const stored = w->stored, *const goal = w->goal;
+    uint32_t *const first = w->first, *const last = w->last, *const reader = w->reader;
     for (uint32_t id = 0; id < w->n; id++)
         first[id] = UINT32_MAX;
     for (uint32_t id = 0; id < w->n; id++) {
         const ur__node *x = &node[id];
-        const uint32_t *in = w->t->operand + x->in, own = w->base[id];
-        const bool computed = ur__computed(w, id);
-        uint32_t at = pos[id];
-        if (computed && (w->stored[id] || !ur__elementwise(w, id))) {
-            first[own] = at < first[own] ? at : first[own];
-            last[own] = at > last[own] ? at : last[own];
+        const uint32_t *in = operand + x->in, own = base[id];
+        const bool map = ur__is_map(role[id]), computed = ur__computed(w, id);
+        const bool effect = role[id] == R_EFFECT, state = x->op == &ur__op_state_out;
+        const uint32_t wrote = goal[id] && !effect ? w->n_units : computed ? pos[id] : 0;
+        if (computed && (!map || stored[id]) && pos[id] < first[own])
+            first[own] = pos[id];
+        if (wrote > last[own] && (goal[id] || !map || stored[id])) {
+            last[own] = wrote;
+            reader[own] = 0;
         }
-        if (w->goal[id] && role[id] != R_EFFECT)
-            last[own] = w->n_units;
-        if (!computed && role[id] != R_ABSORBED && role[id] != R_EFFECT)
+        if (!computed && !effect && role[id] != R_ABSORBED)
             continue;
-        if (x->op == &ur__op_state_out)
-            at = w->n_units;
+        const uint32_t at = state ? w->n_units : pos[id];
         for (uint32_t i = 0; i < x->n_in; i++) {
-            uint32_t r = source_root(w, id, in[i]);
-            last[r] = at > last[r] ? at : last[r];
-        }
-    }
-}
-
-/* Remembers who reads a root last, as long as all its last readers are elementwise and walk it as
- * their own index space. */
-static void note_readers(ur__work *w)
-{
-    const ur__node *const node = w->t->node;
-    const uint32_t *const pos = w->pos, *const last = w->last;
-    uint32_t *const reader = w->reader;
-    for (uint32_t id = 0; id < w->n; id++) {
-        if (!ur__computed(w, id) && w->role[id] != R_ABSORBED)
-            continue;
-        const ur__node *x = &node[id];
-        const uint32_t *in = w->t->operand + x->in;
-        for (uint32_t i = 0; i < x->n_in; i++) {
-            uint32_t u = ur__source(w, id, in[i]), r = w->base[u];
-            if (pos[id] != last[r])
+            uint32_t u = ur__source(w, id, in[i]), r = base[u];
+            if (at < last[r])
                 continue;
-            if (u != r || !ur__elementwise(w, id) || node[u].shape != x->shape ||
-                node[u].type != x->type)
+            if (at > last[r])
+                reader[r] = 0;
+            last[r] = at;
+            if (effect)
+                continue;
+            if (u != r || !map || node[u].shape != x->shape || node[u].type != x->type)
                 reader[r] = UINT32_MAX;
             else if (reader[r] < id + 1)
                 reader[r] = id + 1;
@@ -277,7 +257,6 @@ bool ur__pass_offsets(ur__work *w)
         !w->reader)
         return ur__out_of_memory(&g->owner);
     measure_lives(w);
-    note_readers(w);
     if (!place_goals(w))
         return false;
     place_gradients(w);

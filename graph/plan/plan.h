@@ -279,9 +279,10 @@ static inline const ur__shape *ur__shape_at(const ur__work *w, uint32_t id)
 {
     return &w->g->shape[w->t->node[id].shape];
 }
+static inline bool ur__is_map(uint8_t role) { return role == R_MAP || role == R_SUM_MAP; }
 static inline bool ur__elementwise(const ur__work *w, uint32_t id)
 {
-    return w->role[id] == R_MAP || w->role[id] == R_SUM_MAP;
+    return ur__is_map(w->role[id]);
 }
 /* Computed by a step of its own (and so able to be computed anywhere). */
 static inline bool ur__computed(const ur__work *w, uint32_t id)
@@ -312,8 +313,19 @@ static inline ur__loc ur__where(const ur__work *w, uint32_t id)
     return l;
 }
 bool ur__find_roots(ur__work *w);       /* once views and chunks are known */
-void ur__strides(const ur__work *w, uint32_t id, ptrdiff_t stride[UR_MAX_RANK]);
-void ur__natural_strides(const ur_shape *s, ptrdiff_t stride[UR_MAX_RANK]);
+static inline void ur__natural_strides(const ur_shape *s, ptrdiff_t stride[UR_MAX_RANK])
+{
+    ptrdiff_t n = 1;
+    for (int i = s->rank; i-- > 0; n *= s->dim[i])
+        stride[i] = n;
+}
+static inline void ur__strides(const ur__work *w, uint32_t id, ptrdiff_t stride[UR_MAX_RANK])
+{
+    if (w->stride[id])
+        memcpy(stride, w->stride[id], UR_MAX_RANK * sizeof *stride);
+    else
+        ur__natural_strides(&ur__shape_at(w, id)->s, stride);
+}
 
 /* emit_*.c: appends steps. */
 void *ur__add_step(ur__work *w, ur__what what, uint32_t node, size_t bytes);

@@ -7,21 +7,6 @@
  *   sums of padded parts       likewise, where the parts tile the sum: the adjoint of the above */
 #include "graph/plan/plan.h"
 
-void ur__natural_strides(const ur_shape *s, ptrdiff_t stride[UR_MAX_RANK])
-{
-    ptrdiff_t n = 1;
-    for (int i = s->rank; i-- > 0; n *= s->dim[i])
-        stride[i] = n;
-}
-
-void ur__strides(const ur__work *w, uint32_t id, ptrdiff_t stride[UR_MAX_RANK])
-{
-    if (w->stride[id])
-        memcpy(stride, w->stride[id], UR_MAX_RANK * sizeof *stride);
-    else
-        ur__natural_strides(&ur__shape_at(w, id)->s, stride);
-}
-
 /* Follows every chain of roots to its end. */
 bool ur__find_roots(ur__work *w)
 {
@@ -62,7 +47,7 @@ static bool view_slice(ur__work *w, uint32_t id)
     uint32_t u = ur__in(w, id)[0];
     const int64_t *a = ur__attr(w, id);
     const ur_shape *s = &ur__shape_at(w, u)->s, *out = &ur__shape_at(w, id)->s;
-    ptrdiff_t stride[UR_MAX_RANK];
+    ptrdiff_t stride[UR_MAX_RANK] = { 0 };
     ur__strides(w, u, stride);
     int64_t offset = a[1] * stride[a[0]];
     if (!w->stride[u] && leading(s, a[0])) {

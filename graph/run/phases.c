@@ -4,19 +4,18 @@
  * two threads can compute two each, and wait for each other once. A step joins the phase under way
  * when no memory that it writes is read or written there, and none that it reads is written. What
  * the steps are depends on the plan alone; how a phase is cut, on the number of threads. */
-#include <math.h>
 #include "graph/run/run.h"
 
 enum { MOST_STEPS = 16, MOST_RANGES = 96 };
 
 typedef struct range {
     uint64_t region, begin, end;        /* bytes */
-    bool written;
 } range;
 
 typedef struct ranges {
-    range at[MOST_RANGES];
-    int n;                              /* more than MOST_RANGES: not all are known */
+    range read[MOST_RANGES], written[MOST_RANGES];
+    int n_read, n_written;
+    bool full;                          /* not all are known */
 } ranges;
 
 /* From `at` on, what elements of so many steps along each dimension cover. */
@@ -30,10 +29,11 @@ static void note(ranges *r, bool written, ur__loc at, int type, int rank, const 
         high += far > 0 ? far : 0;
     }
     ptrdiff_t size = (ptrdiff_t)ur__type_size(type);
-    if (r->n < MOST_RANGES)
-        r->at[r->n] = (range){ at.region, at.offset + (uint64_t)(low * size),
-                               at.offset + (uint64_t)((high + 1) * size), written };
-    r->n++;
+    if ((r->full |= r->n_read + r->n_written == MOST_RANGES))
+        return;
+    range *x = written ? &r->written[r->n_written++] : &r->read[r->n_read++];
+    *x = (range){ at.region, at.offset + (uint64_t)(low * size),
+                  at.offset + (uint64_t)((high + 1) * size) };
 }
 
 static void note_all(ranges *r, bool written, ur__loc at, int type, size_t n)
@@ -65,7 +65,8 @@ static double program(ranges *r, const ur__programmed *x)
  * not packed, packs it; and it stores the result. */
 static double cost(const ur__contraction *c, double batches)
 {
-    const double lanes = c->type == UR_F64 ? 8 : 16, n = ceil((double)c->n / lanes) * lanes;
+    const int lanes = c->type == UR_F64 ? 8 : 16;
+    const double n = (double)((c->n + lanes - 1) / lanes * lanes);
     double k = 0, right = 0;
     for (size_t i = 0; i < c->n_terms; i++) {
         const bool packed = c->term[i].b_k == 0 && c->term[i].b_n == 0;
@@ -85,7 +86,7 @@ static double contraction(ranges *r, const ur__contraction *c)
         dim[d] = b->dim[d];
         a[d] = b->a_step[d], right[d] = b->b_step[d], out[d] = b->c_step[d];
     }
-    for (size_t i = 0; i < c->n_terms && r->n <= MOST_RANGES; i++) {
+    for (size_t i = 0; i < c->n_terms && !r->full; i++) {
         const ur__term *t = &c->term[i];
         dim[rank] = c->m, dim[rank + 1] = t->k;
         a[rank] = t->a_m, a[rank + 1] = t->a_k;
@@ -131,7 +132,7 @@ static double call(ranges *r, const ur__call *c)
     size_t n = out;
     const bool looks_up = f->op->flags & UR_LOOKUP;
     note_all(r, true, c->out, f->type, out);
-    for (int i = 0; i < f->n_in && r->n <= MOST_RANGES; i++) {
+    for (int i = 0; i < f->n_in && !r->full; i++) {
         const size_t count = ur__elements(&f->shape_in[i]);
         note_all(r, false, c->in[i], (int)f->type_in[i], count);
         n += i == 0 && looks_up ? 0 : count;
@@ -176,7 +177,8 @@ static bool alone(const ur__step *s)
 
 static double look_at(const ur_graph *g, const ur__step *s, ranges *r)
 {
-    r->n = 0;
+    r->n_read = r->n_written = 0;
+    r->full = false;
     switch (s->what) {
     case UR__PROGRAM:
         return program(r, s->body);
@@ -196,37 +198,48 @@ static double look_at(const ur_graph *g, const ur__step *s, ranges *r)
     return 0;
 }
 
-static bool apart(const ranges *r, const ranges *s)
+static bool apart(const range *a, int n, const range *b, int m)
 {
-    for (int i = 0; i < r->n; i++)
-        for (int k = 0; k < s->n; k++) {
-            const range *a = &r->at[i], *b = &s->at[k];
-            if (a->region == b->region && a->begin < b->end && b->begin < a->end &&
-                (a->written || b->written))
+    for (int i = 0; i < n; i++)
+        for (int k = 0; k < m; k++)
+            if (a[i].region == b[k].region && a[i].begin < b[k].end && b[k].begin < a[i].end)
                 return false;
-        }
     return true;
+}
+
+/* Whether a step can join a phase: nothing that one of them writes is touched by the other. */
+static bool fits(const ranges *r, const ranges *s)
+{
+    return r->n_read + r->n_written + s->n_read + s->n_written <= MOST_RANGES &&
+           apart(r->written, r->n_written, s->read, s->n_read) &&
+           apart(r->written, r->n_written, s->written, s->n_written) &&
+           apart(r->read, r->n_read, s->written, s->n_written);
+}
+
+static void add(ranges *r, const ranges *s)
+{
+    for (int i = 0; i < s->n_read; i++)
+        r->read[r->n_read++] = s->read[i];
+    for (int i = 0; i < s->n_written; i++)
+        r->written[r->n_written++] = s->written[i];
 }
 
 void ur__find_phases(const ur_graph *g, ur__plan *p, bool side_by_side)
 {
-    ranges phase = { .n = 0 }, own;
+    ranges phase, own;
     int steps = 0;
     for (size_t i = 0; i < p->n_steps; i++) {
         ur__step *s = &p->step[i];
         s->work = (float)look_at(g, s, &own) + 20;
         s->ends = true;
-        bool single = !side_by_side || alone(s) || own.n > MOST_RANGES;
-        bool joins = !single && steps > 0 && steps < MOST_STEPS &&
-                     phase.n + own.n <= MOST_RANGES && apart(&phase, &own);
-        if (joins)
+        bool single = !side_by_side || alone(s) || own.full;
+        if (!single && steps > 0 && steps < MOST_STEPS && fits(&phase, &own))
             p->step[i - 1].ends = false;
         else
-            phase.n = steps = 0;
+            phase.n_read = phase.n_written = steps = 0;
         if (single)
             continue;
-        memcpy(phase.at + phase.n, own.at, (size_t)own.n * sizeof *own.at);
-        phase.n += own.n;
+        add(&phase, &own);
         steps++;
     }
 }
