@@ -253,10 +253,14 @@ ur_node ur__append_shaped(ur_graph *g, ur_at at, const ur_op *op, const uint32_t
 ur_node ur__import(ur_graph *g, ur_at at, ur_node W);
 
 /* One step of a structural hash: cheap, since it runs for every word of every node; a hit is
- * confirmed by comparison. */
+ * confirmed by comparison. Without the fold, words within what is folded once in the end. */
+static inline uint64_t ur__blend(uint64_t h, uint64_t word)
+{
+    return (h ^ word) * 0x9E3779B97F4A7C15u;
+}
 static inline uint64_t ur__fold(uint64_t h, uint64_t word)
 {
-    h = (h ^ word) * 0x9E3779B97F4A7C15u;
+    h = ur__blend(h, word);
     return h ^ h >> 32;
 }
 

@@ -78,11 +78,11 @@ static bool refuse_two_graphs(const recording *r, int other)
 }
 
 /* Operands of one graph, parameters imported, none nil or stale. */
-static bool check_operands(recording *r, const ur_node in[], int n, uint32_t id[], int *flags)
+static bool check_operands(const recording *r, int n, uint32_t id[], int *flags)
 {
     ur_graph *g = r->g;
     for (int i = 0; i < n; i++) {
-        ur_node x = in[i];
+        ur_node x = r->in[i];
         if (!ur__live(x))
             return ur__fail_at(g, r->at, r->op->name, "%s", ur_called(x, r->at, i));
         if (x.owner != g) {
@@ -165,52 +165,50 @@ static bool infer(recording *r, const uint32_t id[], int n_in, const int64_t att
                               "an op with int32 results must be UR_INT_OUT"));
 }
 
-/* The entry of the table of inferred shapes for these operands; *hit when it holds them. */
-static ur__inferred *inferred(ur_graph *g, const ur_op *op, const uint32_t id[], int n_in,
-                              const int64_t attr[], int n_attr, bool *hit)
+static inline uint64_t operand_word(const ur__node *x)
 {
-    const int n = n_in + n_attr;
-    uint64_t word[UR__INFER_WORDS], h = (uint64_t)(uintptr_t)op;
-    if (n > UR__INFER_WORDS)
-        return NULL;
-    for (int i = 0; i < n; i++) {
-        const ur__node *x = i < n_in ? ur__at(g, id[i]) : NULL;
-        word[i] = x ? (uint64_t)x->shape << 2 | x->type : (uint64_t)attr[i - n_in];
-        h = ur__fold(h, word[i]);
-    }
-    ur__inferred *e = &g->inferred[h % UR__INFERRED];
-    *hit = e->op == op && e->n_in == n_in && e->n_attr == n_attr;
-    for (int i = 0; i < n && *hit; i++)
-        *hit = e->word[i] == word[i];
-    if (!*hit) {
-        *e = (ur__inferred){ .op = NULL, .n_in = (uint8_t)n_in, .n_attr = (uint8_t)n_attr };
-        for (int i = 0; i < n; i++)     /* the op is entered when its rule has answered */
-            e->word[i] = word[i];
-    }
-    return e;
+    return (uint64_t)x->shape << 2 | x->type;
 }
 
-/* The shape and type of the result: as inferred before, or by the op's rule. */
-static ur_node append_inferred(recording *r, const uint32_t id[], int n_in, const int64_t attr[],
-                               int n_attr, int flags)
+/* Whether an entry of the table of inferred shapes is that of op and these words. */
+static inline bool holds(const ur__inferred *e, const ur_op *op, const uint64_t word[], int n_in,
+                         int n_attr)
+{
+    bool same = e->op == op && e->n_in == n_in && e->n_attr == n_attr;
+    for (int i = 0; i < n_in + n_attr && same; i++)
+        same = e->word[i] == word[i];
+    return same;
+}
+
+/* Enters what a shape rule said of these operands. */
+static void remember(ur_graph *g, const ur_op *op, const uint32_t id[], int n_in,
+                     const int64_t attr[], int n_attr, uint32_t shape, int type)
+{
+    ur__inferred e = { .op = op, .n_in = (uint8_t)n_in, .n_attr = (uint8_t)n_attr, .out = shape,
+                       .type = (uint8_t)type };
+    uint64_t h = (uint64_t)(uintptr_t)op;
+    if (n_in + n_attr > UR__INFER_WORDS)
+        return;
+    for (int i = 0; i < n_in + n_attr; i++) {
+        e.word[i] = i < n_in ? operand_word(ur__at(g, id[i])) : (uint64_t)attr[i - n_in];
+        h = ur__fold(h, e.word[i]);
+    }
+    g->inferred[h % UR__INFERRED] = e;
+}
+
+/* The shape and type of the result by the op's rule. */
+static ur_node append_inferred(recording *r, const uint32_t id[], int n_in,
+                               const int64_t attr[], int n_attr, int flags)
 {
     ur_graph *g = r->g;
-    bool hit = false;
-    ur__inferred *e = inferred(g, r->op, id, n_in, attr, n_attr, &hit);
-    if (hit)
-        return ur__append_shaped(g, r->at, r->op, id, (size_t)n_in, attr, (size_t)n_attr, e->out,
-                                 e->type, flags);
     ur_shape out;
     int type = (int)g->precision;
     if (!infer(r, id, n_in, attr, n_attr, &out, &type))
         return (ur_node){ g, 0, 0 };
     ur_node y = ur__append(g, r->at, r->op, id, (size_t)n_in, attr, (size_t)n_attr, &out, type,
                            flags);
-    if (e && ur__live(y)) {
-        e->op = r->op;
-        e->out = ur__at(g, y.id)->shape;
-        e->type = (uint8_t)type;
-    }
+    if (ur__live(y))
+        remember(g, r->op, id, n_in, attr, n_attr, ur__at(g, y.id)->shape, type);
     return y;
 }
 
@@ -236,39 +234,86 @@ static uint32_t common_shape(const ur_graph *g, const ur_node in[], int n_in, ui
     return shape;
 }
 
-ur_node ur_record(ur_at at, const ur_op *op, const ur_node in[], int n_in, const int64_t attr[],
-                  int n_attr)
+/* A short way as well: operands that are live nodes of this tape, or parameters, of sizes that the
+ * rule was asked for before. Everything else was checked then. */
+static bool record_known(ur_graph *g, ur_at at, const ur_op *op, const ur_node in[], int n_in,
+                         const int64_t attr[], int n_attr, ur_node *y)
 {
-    ur_graph *g = graph_of_operands(in, n_in);
-    ur_node nil = { g, 0, 0 };
-    if (!g)
-        refuse_without_graph(at, op, in, n_in);
-    if (!g || g->owner.failed)
-        return nil;
-    recording r = { g, at, op, in };
+    uint64_t word[UR__INFER_WORDS], h = (uint64_t)(uintptr_t)op;
+    uint32_t id[UR__INFER_WORDS];
+    int n = 0, flags = 0;
+    if (n_in + n_attr > UR__INFER_WORDS)
+        return false;
+    for (; n < n_in; n++) {
+        ur_node u = in[n];
+        if (ur__live(u) && ((ur__owner *)u.owner)->what == UR__STORE)
+            u = ur__import(g, at, u);
+        if (u.owner != g || !ur__live(u))
+            return false;
+        const ur__node *x = ur__at(g, u.id);
+        id[n] = u.id;
+        word[n] = operand_word(x);
+        flags |= x->flags & UR__GROWS;
+        h = ur__fold(h, word[n]);
+    }
+    for (; n < n_in + n_attr; n++) {
+        word[n] = (uint64_t)attr[n - n_in];
+        h = ur__fold(h, word[n]);
+    }
+    const ur__inferred *e = &g->inferred[h % UR__INFERRED];
+    if (!holds(e, op, word, n_in, n_attr))
+        return false;
+    *y = ur__append_shaped(g, at, op, id, (size_t)n_in, attr, (size_t)n_attr, e->out, e->type,
+                           op->flags & (UR_FLAT | UR_INT_OUT) ? 0 : flags);
+    return true;
+}
+
+/* The long way, with every check. */
+static ur_node record(recording *r, int n_in, const int64_t attr[], int n_attr)
+{
+    ur_graph *g = r->g;
+    const ur_op *op = r->op;
+    ur_node y = { g, 0, 0 };
     uint32_t few[FEW], *id = few;
     int flags = 0;
     if (n_in > FEW && !(id = ur__realloc(NULL, 0, (size_t)n_in * sizeof *id))) {
         ur__out_of_memory(&g->owner);
-        return nil;
+        return y;
     }
-    ur_node y = nil;
-    uint32_t shape;
-    if (n_in == op->n_in && op->rule && op->kind == UR_MAP && !op->shape &&
-        (shape = common_shape(g, in, n_in, id, &flags)) != UINT32_MAX)
-        return ur__append_shaped(g, at, op, id, (size_t)n_in, attr, (size_t)n_attr, shape,
-                                 (int)g->precision, flags);
     if (op->n_in >= 0 && op->n_in != n_in)
-        ur__fail_at(g, at, op->name, "takes %d operand%s, not %d", op->n_in,
+        ur__fail_at(g, r->at, op->name, "takes %d operand%s, not %d", op->n_in,
                     op->n_in == 1 ? "" : "s", n_in);
     else if (!op->rule && !(op->flags & (UR_FLAT | UR_INT_OUT)))
-        ur__fail_at(g, at, op->name, "the op has neither a gradient rule nor the mark UR_FLAT");
+        ur__fail_at(g, r->at, op->name,
+                    "the op has neither a gradient rule nor the mark UR_FLAT");
     else if (op->rule && op->lo >= op->hi && !op->sample)
-        ur__fail_at(g, at, op->name, "the op has no samples for the gradient check");
-    else if (check_operands(&r, in, n_in, id, &flags))
-        y = append_inferred(&r, id, n_in, attr, n_attr,
+        ur__fail_at(g, r->at, op->name, "the op has no samples for the gradient check");
+    else if (check_operands(r, n_in, id, &flags))
+        y = append_inferred(r, id, n_in, attr, n_attr,
                             op->flags & (UR_FLAT | UR_INT_OUT) ? 0 : flags);
     if (n_in > FEW)
         ur__realloc(id, (size_t)n_in * sizeof *id, 0);
     return y;
+}
+
+ur_node ur_record(ur_at at, const ur_op *op, const ur_node in[], int n_in, const int64_t attr[],
+                  int n_attr)
+{
+    ur_graph *g = graph_of_operands(in, n_in);
+    if (!g)
+        refuse_without_graph(at, op, in, n_in);
+    if (!g || g->owner.failed)
+        return (ur_node){ g, 0, 0 };
+    ur_node y;
+    if (n_in == op->n_in && op->rule && op->kind == UR_MAP && !op->shape && n_in <= FEW) {
+        uint32_t id[FEW];
+        int flags = 0;
+        uint32_t shape = common_shape(g, in, n_in, id, &flags);
+        if (shape != UINT32_MAX)
+            return ur__append_shaped(g, at, op, id, (size_t)n_in, attr, (size_t)n_attr, shape,
+                                     (int)g->precision, flags);
+    }
+    if (record_known(g, at, op, in, n_in, attr, n_attr, &y))
+        return y;
+    return record(&(recording){ g, at, op, in }, n_in, attr, n_attr);
 }

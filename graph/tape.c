@@ -125,16 +125,16 @@ bool ur__tape_grow(ur__tape *t, size_t operands, size_t attrs)
            ur__reserve(&t->attr, &t->attr_cap, t->n_attrs + attrs, sizeof *t->attr);
 }
 
-/* Folds a node into the hash of a recorded tape, by which a plan for it is found. */
+/* Folds a node into the hash of a recorded tape, by which a plan for it is found. Nodes are hashed
+ * by themselves first: no node waits for the one before. */
 static void fold_node(ur__tape *t, const ur__node *x)
 {
-    uint64_t h = ur__fold(t->hash, (uint64_t)(uintptr_t)x->op ^ (uint64_t)x->shape << 40 ^
-                                       (uint64_t)x->type);
+    uint64_t h = (uint64_t)(uintptr_t)x->op ^ (uint64_t)x->shape << 40 ^ (uint64_t)x->type;
     for (size_t i = x->in; i < t->n_operands; i++)
-        h = ur__fold(h, t->operand[i]);
+        h = ur__blend(h, t->operand[i]);
     for (size_t i = x->attr; i < t->n_attrs; i++)
-        h = ur__fold(h, (uint64_t)t->attr[i]);
-    t->hash = h;
+        h = ur__blend(h, (uint64_t)t->attr[i]);
+    t->hash = ur__fold(t->hash, h ^ h >> 32);
 }
 
 ur_node ur__append_shaped(ur_graph *g, ur_at at, const ur_op *op, const uint32_t in[], size_t n_in,

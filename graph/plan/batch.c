@@ -23,17 +23,41 @@ static bool is_parameter(const ur_op *op)
     return op == &ur__op_param || op == &ur__op_import;
 }
 
-/* Whether operand i of a node belongs to the member, row for row, rather than to the whole group.
- * */
-static inline bool varies(const ur__batching *b, const ur__node *x, uint32_t i)
+static bool other_rows(const ur_shape *x, const ur_shape *y)
 {
+    return x->rank != y->rank || x->dim[0] != y->dim[0];
+}
+
+/* Sizes as a word, which no node's number is. */
+static uint64_t size_word(const ur__node *x)
+{
+    return (uint64_t)(4 | x->type) << 32 | x->shape;
+}
+
+/* How an operand of ordinary nodes appears in keys: by its size, or itself. */
+static uint64_t like(const ur__batching *b, uint32_t id)
+{
+    const ur__node *x = &b->t->node[id];
+    return is_parameter(x->op) && ur__recorded_shape(b, id)->dim[0] == 1 ? id : size_word(x);
+}
+
+/* How operand i of a node appears in its key: by its size if it belongs to the member, row for row,
+ * or itself if it belongs to the whole group. */
+static inline uint64_t operand_word(const ur__batching *b, const ur__node *x, uint32_t i)
+{
+    const uint32_t u = b->t->operand[x->in + i];
+    const uint64_t word = b->like[u];
     if (x->op->kind == UR_CONTRACTION || x->op == &ur__op_gather)
-        return i == (x->op == &ur__op_gather);
-    const ur__node *u = &b->t->node[b->t->operand[x->in + i]];
-    const ur_shape *y = &b->e->g->shape[x->shape].s, *s = &b->e->g->shape[u->shape].s;
-    if (x->op->kind == UR_MAP && y != s && (s->rank != y->rank || s->dim[0] != y->dim[0]))
-        return false;
-    return s->dim[0] != 1 || !is_parameter(u->op);
+        return i == (x->op == &ur__op_gather) ? size_word(&b->t->node[u]) : u;
+    if (x->op->kind == UR_MAP && (uint32_t)word != x->shape &&
+        other_rows(ur__recorded_shape(b, u), &b->e->g->shape[x->shape].s))
+        return u;
+    return word;
+}
+
+static bool varies(const ur__batching *b, const ur__node *x, uint32_t i)
+{
+    return operand_word(b, x, i) > UINT32_MAX;
 }
 
 static bool sliced(const ur__batching *b, uint32_t u)
@@ -62,31 +86,57 @@ static bool batchable(const ur__batching *b, const ur__node *x, uint32_t varying
 
 /* Writes down what the members of a group have in common, behind the keys of the groups so far: op
  * and place, depth and sizes, the operands that do not vary. Returns how many do. */
-static uint32_t describe(ur__batching *b, uint32_t id, size_t *n, uint64_t *hash)
+static uint32_t describe(const ur__batching *b, uint32_t id, size_t *n, uint64_t *hash)
 {
-    const ur__node *const node = b->t->node, *x = &node[id];
-    const uint32_t *in = b->t->operand + x->in;
+    const ur__node *x = &b->t->node[id];
     const int64_t *attr = b->t->attr + x->attr;
-    uint64_t *const key = b->keys + b->n_keys, *word = key, h;
+    uint64_t *const key = b->keys + b->n_keys, *word = key + 3, h;
     uint32_t varying = 0;
-    *word++ = (uintptr_t)x->op;
-    *word++ = (uintptr_t)b->t->origin[id].at;
-    *word++ = (uint64_t)b->depth[id] << 32 | x->shape;
-    h = ur__fold(ur__fold(key[0], key[1]), key[2]);
+    key[0] = (uintptr_t)x->op;
+    key[1] = (uintptr_t)b->t->origin[id].at;
+    key[2] = (uint64_t)b->depth[id] << 32 | x->shape;
+    h = ur__blend(ur__fold(key[0], key[1]), key[2]);
     for (uint32_t i = 0; i < x->n_in; i++) {
-        const ur__node *u = &node[in[i]];
-        bool own = varies(b, x, i);
-        *word = own ? (uint64_t)(4 | u->type) << 32 | u->shape : in[i];
-        h = ur__fold(h, *word++);
-        varying += own;
+        uint64_t u = operand_word(b, x, i);
+        h = ur__blend(h, u);
+        varying += u > UINT32_MAX;
+        *word++ = u;
     }
     for (uint32_t i = 0; i < x->n_attr; i++) {
-        *word = (uint64_t)attr[i];
-        h = ur__fold(h, *word++);
+        h = ur__blend(h, (uint64_t)attr[i]);
+        *word++ = (uint64_t)attr[i];
     }
     *n = (size_t)(word - key);
-    *hash = h;
+    *hash = h ^ h >> 32;
     return varying;
+}
+
+static bool same_words(const uint64_t *a, const uint64_t *b, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (a[i] != b[i])
+            return false;
+    return true;
+}
+
+/* Keeps the table at most half full. */
+static bool make_room(ur__batching *b)
+{
+    if (2 * (b->n_groups + 1) <= b->table_cap)
+        return true;
+    size_t cap = b->table_cap ? 2 * b->table_cap : 256;
+    uint32_t *table = ur__bump_alloc(&b->e->g->scratch, cap * sizeof *table);
+    if (!table)
+        return ur__out_of_memory(&b->e->g->owner);
+    for (size_t i = 0; i < b->n_groups; i++) {
+        size_t at = b->groups[i].hash & (cap - 1);
+        while (table[at])
+            at = (at + 1) & (cap - 1);
+        table[at] = (uint32_t)i + 1;
+    }
+    b->table = table;
+    b->table_cap = cap;
+    return true;
 }
 
 /* Puts a node in the group of those like it, if it can be in one. */
@@ -102,12 +152,14 @@ static bool join(ur__batching *b, uint32_t id)
         return ur__out_of_memory(&b->e->g->owner);
     if (!batchable(b, x, describe(b, id, &n, &hash)))
         return true;
+    if (!make_room(b))
+        return false;
     const uint64_t *const key = b->keys + b->n_keys;
     size_t at = hash & (b->table_cap - 1);
     for (; b->table[at]; at = (at + 1) & (b->table_cap - 1)) {
         ur__group *y = &b->groups[b->table[at] - 1];
         if (y->hash != hash || y->n_key != n || y->n_attr != x->n_attr ||
-            memcmp(b->keys + y->key, key, n * sizeof *key) != 0)
+            !same_words(b->keys + y->key, key, n))
             continue;
         b->group_of[id] = b->table[at];
         b->index[id] = y->n++;
@@ -130,24 +182,29 @@ static bool starts(const ur__node *x)
 
 static bool form_groups(ur__batching *b)
 {
+    const ur__node *const node = b->t->node;
+    const uint32_t *const operand = b->t->operand;
+    const uint8_t *const marks = b->e->marks;
     uint32_t *const depths = b->depth;
     uint8_t *const aparts = b->apart;
     for (uint32_t id = 0; id < b->n; id++) {
-        const ur__node *x = &b->t->node[id];
-        const uint32_t *in = b->t->operand + x->in;
+        const uint32_t *in = operand + node[id].in, n_in = node[id].n_in;
         uint32_t depth = 0;
-        bool apart = b->e->marks[id] & UR__WANTED;
-        for (uint32_t i = 0; i < x->n_in; i++) {
-            depth = depths[in[i]] + 1 > depth ? depths[in[i]] + 1 : depth;
-            apart |= aparts[in[i]];
+        uint8_t apart = marks[id] & UR__WANTED;
+        for (uint32_t i = 0; i < n_in; i++) {
+            uint32_t u = in[i], d = depths[u] + 1;
+            depth = d > depth ? d : depth;
+            apart |= aparts[u];
         }
         depths[id] = depth;
         aparts[id] = apart;
-        if (x->n_in && !apart && !join(b, id))
+        b->like[id] = like(b, id);
+        b->deepest = depth > b->deepest ? depth : b->deepest;
+        if (n_in && !apart && !join(b, id))
             return false;
     }
     for (size_t i = 0; i < b->n_groups; i++)
-        b->worth |= b->groups[i].n > 1 && starts(&b->t->node[b->groups[i].first]);
+        b->worth |= b->groups[i].n > 1 && starts(&node[b->groups[i].first]);
     return true;
 }
 
@@ -248,25 +305,24 @@ static bool make_single(ur__batching *b, uint32_t id)
 static uint32_t *sort(ur__batching *b)
 {
     ur__bump *s = &b->e->g->scratch;
-    uint32_t deepest = 0, at = 0;
-    for (uint32_t id = 0; id < b->n; id++)
-        deepest = b->depth[id] > deepest ? b->depth[id] : deepest;
-    uint32_t *order = ur__bump_alloc(s, (b->n + 1) * sizeof *order);
-    uint32_t *begin = ur__bump_alloc(s, (deepest + 2) * sizeof *begin);
-    b->member = ur__bump_alloc(s, (b->n + 1) * sizeof *b->member);
-    if (!order || !begin || !b->member)
+    const uint32_t *const depth = b->depth, *const group_of = b->group_of;
+    uint32_t at = 0, *const order = ur__bump_take(s, (b->n + 1) * sizeof *order);
+    uint32_t *const begin = ur__bump_alloc(s, ((size_t)b->deepest + 2) * sizeof *begin);
+    uint32_t *const member = ur__bump_take(s, (b->n + 1) * sizeof *member);
+    if (!order || !begin || !member)
         return NULL;
+    b->member = member;
     for (size_t i = 0; i < b->n_groups; at += b->groups[i++].n)
         b->groups[i].begin = at;
     for (uint32_t id = 0; id < b->n; id++) {
-        begin[b->depth[id] + 1]++;
-        if (b->group_of[id])
-            b->member[b->groups[b->group_of[id] - 1].begin + b->index[id]] = id;
+        begin[depth[id] + 1]++;
+        if (group_of[id])
+            member[b->groups[group_of[id] - 1].begin + b->index[id]] = id;
     }
-    for (uint32_t d = 0; d < deepest; d++)
+    for (uint32_t d = 0; d < b->deepest; d++)
         begin[d + 1] += begin[d];
     for (uint32_t id = 0; id < b->n; id++)
-        order[begin[b->depth[id]]++] = id;
+        order[begin[depth[id]]++] = id;
     return order;
 }
 
@@ -276,8 +332,7 @@ static bool make_all(ur__batching *b)
     const uint32_t *order = sort(b);
     if (!order)
         return ur__out_of_memory(&e->g->owner);
-    for (uint32_t id = 0; id < b->n; id++)
-        e->map[id] = UINT32_MAX;
+    memset(e->map, 0xFF, b->n * sizeof *e->map);        /* UINT32_MAX */
     for (uint32_t i = 0; i < b->n; i++) {
         uint32_t id = order[i];
         ur__group *x = b->group_of[id] ? &b->groups[b->group_of[id] - 1] : NULL;
@@ -314,14 +369,12 @@ static bool batch(ur__batching *b)
 {
     ur__bump *s = &b->e->g->scratch;
     size_t n = b->n + 1;
-    for (b->table_cap = 64; b->table_cap < 2 * n;)
-        b->table_cap *= 2;
-    b->depth = ur__bump_alloc(s, n * sizeof *b->depth);
-    b->apart = ur__bump_alloc(s, n);
+    b->depth = ur__bump_take(s, n * sizeof *b->depth);
+    b->apart = ur__bump_take(s, n);
+    b->like = ur__bump_take(s, n * sizeof *b->like);
     b->group_of = ur__bump_alloc(s, n * sizeof *b->group_of);
     b->index = ur__bump_alloc(s, n * sizeof *b->index);
-    b->table = ur__bump_alloc(s, b->table_cap * sizeof *b->table);
-    if (!b->depth || !b->apart || !b->group_of || !b->index || !b->table)
+    if (!b->depth || !b->apart || !b->like || !b->group_of || !b->index)
         return ur__out_of_memory(&b->e->g->owner);
     return form_groups(b) && (!b->worth || (make_all(b) && cut_out(b)));
 }

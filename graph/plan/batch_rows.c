@@ -101,10 +101,11 @@ ur_node ur__rows_of(ur__batching *b, const uint32_t *u, uint32_t n)
 {
     ur_graph *g = b->e->g;
     const ur__group *x = ur__grouped(b, u[0]);
-    bool any = false, run = true;
-    for (uint32_t k = 0; k < n; k++) {
-        any |= ur__grouped(b, u[k]) != NULL;
-        run = run && x && ur__grouped(b, u[k]) == x && b->index[u[k]] == b->index[u[0]] + k;
+    const uint32_t own = b->group_of[u[0]], first = b->index[u[0]];
+    bool any = x != NULL, run = any;
+    for (uint32_t k = 1; k < n && (run || !any); k++) {
+        run = run && b->group_of[u[k]] == own && b->index[u[k]] == first + k;
+        any = any || ur__grouped(b, u[k]) != NULL;
     }
     if (run) {
         ur_node all = ur__node_of(g, x->node - 1);

@@ -128,7 +128,7 @@ static bool prepare(ur__expansion *e)
         const uint32_t *in = e->from->operand + x->in;
         const ur_op *op = x->op;
         for (uint32_t i = 0; i < x->n_in; i++)
-            readers[in[i]] += readers[in[i]] < 2;
+            readers[in[i]] = readers[in[i]] ? 2 : 1;
         if (op == &ur__op_request)
             mark_wanted(e, x);
         else if (op->kind == UR_SLICE)
