@@ -18,13 +18,13 @@ static int64_t inner(const ur__work *w, uint32_t product)
     return a->dim[a->rank - (ur__attr(w, product)[0] ? 2 : 1)];
 }
 
-/* A sum of products alone whose terms become known one after another, first to last or (`falling`)
+/* A merged sum of products alone whose terms become known one after another, first to last or (`falling`)
  * last to first. */
 static bool progressive(const ur__work *w, uint32_t id, bool *falling)
 {
     uint32_t n = w->t->node[id].n_in;
     int64_t rows = 0;
-    if (w->role[id] != R_ACCUMULATE || w->stored[id])
+    if (w->stored[id])
         return false;
     for (uint32_t i = 0; i < n; i++) {
         if (w->role[term(w, id, i)] != R_ABSORBED || !ur__plain_product(w, term(w, id, i)))
@@ -62,8 +62,9 @@ static void make_chunk(ur__work *w, uint32_t id, bool falling, uint32_t begin, u
 bool ur__pass_chunk(ur__work *w)
 {
     bool falling;
-    for (uint32_t id = 0; ur__on(w->g, UR__BIT_chunk) && id < w->n; id++) {
-        if (!progressive(w, id, &falling))
+    const uint32_t n_nodes = ur__on(w->g, UR__BIT_chunk) ? w->n : 0;
+    for (uint32_t id = 0; id < n_nodes; id++) {
+        if (w->role[id] != R_ACCUMULATE || !progressive(w, id, &falling))
             continue;
         uint32_t n = w->t->node[id].n_in, begin = 0;
         int64_t rows = 0;

@@ -9,7 +9,7 @@
 #include "graph/plan/plan.h"
 
 enum { NONE = -1, RESULT = 1 << 24 };           /* operands: inputs from 0, results from RESULT */
-enum { FRESH, STORED, ADDED };                  /* a result: new; in memory; where the last one is */
+enum { FRESH, STORED, ADDED };          /* a result: new; in memory; where the one before is */
 
 typedef struct instruction {
     ur__map_kernel *run;

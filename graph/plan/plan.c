@@ -118,8 +118,8 @@ static bool build(ur_graph *g, ur__plan *p)
     if (!prepare(&w))
         return ur__out_of_memory(&g->owner);
     bool ok = ur__pass_live(&w) && ur__pass_kmerge(&w) && ur__pass_views(&w) &&
-              ur__pass_fuse(&w) && ur__pass_chunk(&w) && ur__find_roots(&w) && ur__pass_schedule(&w) &&
-              ur__pass_nmerge(&w) &&
+              ur__pass_fuse(&w) && ur__pass_chunk(&w) && ur__find_roots(&w) &&
+              ur__pass_schedule(&w) && ur__pass_nmerge(&w) &&
               ur__pass_offsets(&w) && ur__pass_emit(&w) && ur__pass_bands(&w) &&
               keep_labels(&w);
     p->consts = g->consts;              /* the leaves that rules made belong to the plan now */

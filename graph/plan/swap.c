@@ -51,8 +51,8 @@ ur_node ur__swap_gather(ur__expansion *e, const ur__product *p)
             return UR_NIL;
     } else {
         ur_node E = ur__operand_of(g, from, 0);
-        if (ur__shape_of(E)->s.rank != 2 ||
-            (size_t)ur__limit.times * (size_t)ur_dim(E, 0) > ur__shape_of(ur__operand_of(g, from, 1))->count)
+        const ur__shape *s = ur__shape_of(E), *all = ur__shape_of(ur__operand_of(g, from, 1));
+        if (s->s.rank != 2 || (size_t)ur__limit.times * (size_t)s->s.dim[0] > all->count)
             return UR_NIL;
         table = ur__once(e, &ur__op_matmul, (ur_node[]){ E, p->b }, 2, p->transposed, 2);
     }
