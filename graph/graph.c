@@ -180,6 +180,12 @@ void ur_watch(ur_graph *g, bool on)
         g->watch = on;
 }
 
+void ur_graph_budget(ur_graph *g, size_t bytes)
+{
+    if (g)
+        g->budget = bytes;
+}
+
 void ur_plan_cache_limit(ur_graph *g, size_t bytes)
 {
     enum { ONCE = 64 };

@@ -155,10 +155,16 @@ UR_API void ur_watch(ur_graph *g, bool on);
  * whose plans are gone. */
 UR_API void ur_plan_cache_limit(ur_graph *g, size_t bytes);
 
+/* Bytes at most that the values of a run may take that do not outlive it (arena_bytes of ur_stats);
+ * 0, as at first: no limit. A plan that needs more computes segments of long chains again on the way
+ * back instead of keeping them: the same bits in less memory and more time. Where that is not
+ * enough, the run fails and the error says how much is needed at least. */
+UR_API void ur_graph_budget(ur_graph *g, size_t bytes);
+
 /* Switches a rewrite of the planner off or on by name: "batch", "hoist", "split", "swap", "mmerge",
- * "kmerge", "nmerge", "fuse", "recompute", "chunk", "band", "views", "accumulate", "pack". Names in
- * the environment variable UR_OFF (separated by commas) are off from the start. Results stay the
- * same within rounding. False when there is no such rewrite. */
+ * "kmerge", "nmerge", "fuse", "recompute", "chunk", "band", "views", "accumulate", "pack",
+ * "segment". Names in the environment variable UR_OFF (separated by commas) are off from the start.
+ * Results stay the same within rounding. False when there is no such rewrite. */
 UR_API bool ur_rewrite(ur_graph *g, const char *name, bool on);
 
 typedef struct ur_graph_stats {

@@ -181,6 +181,7 @@ struct ur_graph {
     bool watch, copies;         /* copies: parameters are imported as copies (the checker's) */
     uint64_t seed, run_number;
     uint32_t off;               /* rewrites that are switched off, a bit each */
+    size_t budget;              /* of arenas, in bytes; 0 none */
 
     ur__tape tape;
     ur__tape expanded;          /* the plan's tape, with adjoints; memory is reused */

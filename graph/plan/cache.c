@@ -17,6 +17,7 @@ static bool same(const ur_graph *g, const ur__plan *p, uint64_t kept)
 {
     const ur__tape *t = &g->tape;
     return p->hash == t->hash && p->n_tape == t->n && p->done == g->done && p->off == g->off &&
+           p->budget == g->budget &&
            p->kept_hash == kept && p->data_begin == g->data_used &&
            p->n_operands == t->n_operands && p->n_attrs == t->n_attrs &&
            memcmp(p->node, t->node, t->n * sizeof *t->node) == 0 &&
@@ -67,6 +68,7 @@ bool ur__cache_key(ur_graph *g, ur__plan *p)
     p->n_attrs = t->n_attrs;
     p->done = g->done;
     p->off = g->off;
+    p->budget = g->budget;
     p->kept_hash = kept_hash(g);
     p->data_begin = g->data_used;
     p->node = ur__bump_take(&p->memory, t->n * sizeof *t->node + 1);

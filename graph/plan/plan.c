@@ -102,12 +102,13 @@ static void empty(ur__tape *t)
     t->hash = 0;
 }
 
-static bool build(ur_graph *g, ur__plan *p)
+/* From the tape on; `tight`: within the budget. */
+static bool build(ur_graph *g, ur__plan *p, bool tight)
 {
     ur__bump_reset(&g->scratch);
     empty(&g->expanded);
     g->consts_used = 0;
-    ur__work w = { .g = g, .p = p, .t = &g->expanded };
+    ur__work w = { .g = g, .p = p, .t = &g->expanded, .apart = tight };
     w.map = ur__bump_take(&g->scratch, (g->tape.n + 1) * sizeof *w.map);
     if (!w.map)
         return ur__out_of_memory(&g->owner);
@@ -119,15 +120,15 @@ static bool build(ur_graph *g, ur__plan *p)
         return ur__out_of_memory(&g->owner);
     bool ok = ur__pass_live(&w) && ur__pass_kmerge(&w) && ur__pass_views(&w) &&
               ur__pass_fuse(&w) && ur__pass_chunk(&w) && ur__find_roots(&w) &&
-              ur__pass_schedule(&w) && ur__pass_nmerge(&w) &&
-              ur__pass_offsets(&w) && ur__pass_emit(&w) && ur__pass_bands(&w) &&
+              ur__pass_schedule(&w) && ur__pass_nmerge(&w) && ur__pass_offsets(&w) &&
+              ur__pass_emit(&w) && (tight ? ur__pass_segment(&w) : ur__pass_bands(&w)) &&
               keep_labels(&w);
     p->consts = g->consts;              /* the leaves that rules made belong to the plan now */
     memset(&g->consts, 0, sizeof g->consts);
     return ok && !g->owner.failed;
 }
 
-ur__plan *ur__plan_new(ur_graph *g)
+static ur__plan *new_plan(ur_graph *g, bool tight)
 {
     ur__plan *p = ur__realloc(NULL, 0, sizeof *p);
     if (!p) {
@@ -135,10 +136,26 @@ ur__plan *ur__plan_new(ur_graph *g)
         return NULL;
     }
     memset(p, 0, sizeof *p);
-    if (build(g, p))
+    if (build(g, p, tight))
         return p;
     ur__plan_free(g, p);
     return NULL;
+}
+
+ur__plan *ur__plan_new(ur_graph *g)
+{
+    ur__plan *p = new_plan(g, false);
+    if (!p || !g->budget || p->arena_bytes <= g->budget)
+        return p;
+    const size_t usual = p->arena_bytes;
+    ur__plan_free(g, p);
+    if (!ur__on(g, UR__BIT_segment)) {
+        ur__over_budget(g, usual);
+        return NULL;
+    }
+    if ((p = new_plan(g, true)))
+        p->saved[UR__BIT_segment] = (double)usual - (double)p->arena_bytes;
+    return p;
 }
 
 /* What planning a long tape took is as much as the plan itself, and is seldom needed again. */

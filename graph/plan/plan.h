@@ -12,6 +12,7 @@
  *     offsets             the arena
  *     emit                the steps
  *     band                steps over the same many rows take turns on blocks of them
+ *     segment             instead, if the arena is over a budget: steps run again to save memory
  */
 #ifndef UR_PLAN_H
 #define UR_PLAN_H
@@ -21,7 +22,7 @@
 /* Rewrites that can be switched off; a bit each in g->off. */
 #define UR__REWRITES(X)                                                                            \
     X(batch) X(hoist) X(split) X(swap) X(mmerge) X(kmerge) X(nmerge) X(fuse) X(recompute)          \
-    X(chunk) X(band) X(views) X(accumulate) X(pack)
+    X(chunk) X(band) X(views) X(accumulate) X(pack) X(segment)
 enum {
 #define X(name) UR__BIT_##name,
     UR__REWRITES(X)
@@ -171,6 +172,7 @@ struct ur__plan {
     size_t n_tape, n_operands, n_attrs, done, data_begin;
     uint64_t hash;
     uint32_t off;
+    size_t budget;
     uint64_t kept_hash;
     /* what runs */
     ur__step *step;
@@ -182,6 +184,7 @@ struct ur__plan {
     ur__kept *kept;
     size_t n_kept;
     size_t n_nodes, arena_bytes, data_end, scratch_bytes;
+    uint64_t arena_bias;                /* the arena begins at this offset (segment.c) */
     ur__block consts;
     uint32_t *packed;                   /* panels that it renews */
     size_t n_packed, packed_cap;
@@ -226,6 +229,7 @@ typedef struct ur__work {
     ur__plan *p;
     const ur__tape *t;
     uint32_t n;
+    bool apart;                 /* no two values share memory */
     uint32_t *map;              /* tape -> plan's tape */
     uint8_t *role, *goal, *strict, *stored;
     uint8_t *again;             /* not stored: whoever reads it later computes it again */
@@ -266,6 +270,9 @@ bool ur__pass_nmerge(ur__work *w);
 bool ur__pass_offsets(ur__work *w);
 bool ur__pass_emit(ur__work *w);
 bool ur__pass_bands(ur__work *w);
+bool ur__pass_segment(ur__work *w);
+/* Fails with how much memory is needed at least. */
+bool ur__over_budget(ur_graph *g, size_t least);
 
 static inline const uint32_t *ur__in(const ur__work *w, uint32_t id)
 {

@@ -75,7 +75,7 @@ bool ur__set_bases(ur_graph *g, const ur__plan *p, ur__run *r)
     r->lane = (ur__run *)(g->arena.p + arena + table);
     r->scratch = g->arena.p + arena + table + lanes;
     r->base[UR__NOWHERE] = NULL;
-    r->base[UR__ARENA] = g->arena.p;
+    r->base[UR__ARENA] = (char *)((uintptr_t)g->arena.p - p->arena_bias);
     r->base[UR__DATA] = g->data.p;
     r->base[UR__CONST] = p->consts.p;
     r->base[UR__PANELS] = g->panels.p;

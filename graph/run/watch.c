@@ -112,7 +112,9 @@ bool ur__check_finite(ur__run *r)
     if (results_finite(r))
         return true;
     uint32_t off = g->off;
+    size_t budget = g->budget;
     g->off = UINT32_MAX;                /* node by node */
+    g->budget = 0;
     ur__plan *p = ur__plan_new(g);
     ur__run again = *r;
     again.p = p;
@@ -124,6 +126,7 @@ bool ur__check_finite(ur__run *r)
         ur__plan_free(g, p);
     }
     g->off = off;
+    g->budget = budget;
     return g->owner.failed ? false
                            : ur__fail(&g->owner, "a loss, a gradient or a carried state is not "
                                       "finite");

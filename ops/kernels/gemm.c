@@ -23,7 +23,7 @@
 #include "ops/kernels/set.h"
 
 enum {
-    KC = 256,                           /* KC x NR of B stay in the first cache */
+    KC = UR__GEMM_BLOCK,                /* KC x NR of B stay in the first cache */
     MC = 18 * MR,                       /* MC x KC of A stay in the second one */
     NC = 512 * 1024 / (KC * NR * sizeof(T)) * NR,
     IN_PLACE = 512 * 1024 / sizeof(T),  /* of A, to stay in the second one beside B */
@@ -310,9 +310,8 @@ void KERNEL(gemm)(ptrdiff_t m, ptrdiff_t n, const ur__segment *s, ptrdiff_t n_se
         return;
     }
     char *at = scratch;
-    const ptrdiff_t blocks = (total + KC - 1) / KC;
     job j = {
-        .s = s, .end = s + n_segments, .block = least(((total - 1) / blocks / 8 + 1) * 8, KC),
+        .s = s, .end = s + n_segments, .block = ur__gemm_block(total),
         .m = m, .n = n, .c = c, .ldc = ldc, .add = accumulate, .pack_a = !in_place_a,
         .pieces = (piece *)at, .packed_pieces = (piece *)(at + PIECES_BYTES),
         .packed_a = (T *)(at + 2 * PIECES_BYTES),

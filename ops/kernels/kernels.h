@@ -42,6 +42,16 @@ typedef struct ur__update {
 typedef void ur__update_kernel(size_t n, const ur__update *u, void *x, const void *g,
                                void *const m[]);
 
+/* Size of the blocks in which a product walks an inner size of k > 0. Block by block, added in
+ * order, it has the bits of the whole. */
+enum { UR__GEMM_BLOCK = 256 };
+static inline ptrdiff_t ur__gemm_block(ptrdiff_t k)
+{
+    const ptrdiff_t blocks = (k + UR__GEMM_BLOCK - 1) / UR__GEMM_BLOCK;
+    const ptrdiff_t even = ((k - 1) / blocks / 8 + 1) * 8;
+    return even < UR__GEMM_BLOCK ? even : UR__GEMM_BLOCK;
+}
+
 /* What one precision offers. `T` below is float or double. */
 typedef struct ur__kernel_set {
     ur__map_kernel *map[UR__MAP_COUNT];
