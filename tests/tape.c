@@ -172,8 +172,8 @@ void tape_print(const tape *t, const tape_case *c, const char *why, FILE *to)
     fprintf(to, "}\n\nint main(void)\n{\n"
             "    return tape_main(&(tape_case){ .record = record, .type = %s,\n"
             "        .all = \"%s\",\n        .off = \"%s\",\n"
-            "        .threads = { %d, %d }, .small = %d });\n"
+            "        .threads = { %d, %d }, .small = %d, .part = %.17g });\n"
             "}\n",
             c->type == UR_F64 ? "UR_F64" : "UR_F32", c->all, c->off, c->threads[0], c->threads[1],
-            c->small);
+            c->small, c->part);
 }

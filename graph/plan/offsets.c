@@ -270,10 +270,10 @@ bool ur__pass_offsets(ur__work *w)
     }
     for (uint32_t pos = 0; pos < w->n_units; pos++) {
         for (uint32_t r = born[pos]; r; r = born_next[r - 1])
-            if (w->apart || (!take_over(w, &f, r - 1, pos) && !call_over(w, r - 1, pos)))
+            if (w->usual || (!take_over(w, &f, r - 1, pos) && !call_over(w, r - 1, pos)))
                 take(w, &f, r - 1);
         for (uint32_t r = f.dying[pos]; r; r = f.chain[r - 1])
-            if (w->first[r - 1] != UINT32_MAX && !w->apart)
+            if (w->first[r - 1] != UINT32_MAX && !w->usual)
                 release(w, &f, r - 1);
     }
     w->p->arena_bytes = f.end;

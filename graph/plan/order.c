@@ -1,130 +1,12 @@
-/* Objects, dependencies, and the order of steps that keeps least alive.
+/* Dependencies, and the order of steps that keeps least alive.
  *
  * Blocks of rows are done as soon as they can be: the block of logits when its h are there, and with
- * it all that follows from it, down to the gradient of those h. But blocks that time steps wait for,
- * as those of x W_x, are done when the first one asks for them. Everything else stays in order. */
+ * it all that follows from it, down to the gradient of those h. But blocks that a chain of time steps
+ * waits for, as those of x W_x, are done when the first one asks for them, and so is what could be
+ * done long before it is used. Everything else stays in order. */
 #include "graph/plan/segment.h"
 
-enum { NONE = UINT32_MAX };
-
-/* ---------------------------------------------------------------------------------------- cells */
-
-/* Sorts n keys by their lower 56 bits, with as many more to work in. */
-static void sort(uint64_t *key, uint64_t *other, size_t n)
-{
-    enum { BITS = 11, DIGITS = 1 << BITS };
-    size_t count[DIGITS];
-    uint64_t all = 0;
-    for (size_t i = 0; i < n; i++)
-        all |= key[i];
-    uint64_t *from = key, *to = other;
-    for (int shift = 0; shift < 64 && all >> shift; shift += BITS) {
-        memset(count, 0, sizeof count);
-        for (size_t i = 0; i < n; i++)
-            count[from[i] >> shift & (DIGITS - 1)]++;
-        for (size_t d = 0, sum = 0; d < DIGITS; d++) {
-            size_t c = count[d];
-            count[d] = sum;
-            sum += c;
-        }
-        for (size_t i = 0; i < n; i++)
-            to[count[from[i] >> shift & (DIGITS - 1)]++] = from[i];
-        uint64_t *t = from;
-        from = to;
-        to = t;
-    }
-    if (from != key)
-        memcpy(key, from, n * sizeof *key);
-}
-
-/* Places that matter: values of the arena, results and gradients. What no step writes does not. */
-bool ur__tracked(const ur__segmenting *s, const ur__touch *t)
-{
-    const unsigned region = t->at->region;
-    if (region == UR__DATA)
-        return t->begin >= s->w->g->data_used;
-    return region == UR__ARENA || (region >= UR__VALUES && (region - UR__VALUES) % 2 == 1);
-}
-
-static uint32_t cell_at(const ur__segmenting *s, uint64_t edge)
-{
-    uint32_t low = 0, high = s->n_cells;
-    while (low < high) {
-        uint32_t mid = low + (high - low) / 2;
-        if (s->edge[mid] < edge)
-            low = mid + 1;
-        else
-            high = mid;
-    }
-    return low;
-}
-
-/* The edges of all places, sorted, each once; cell k is between edge k and the next. */
-static bool find_cells(ur__segmenting *s)
-{
-    ur__bump *scratch = &s->w->g->scratch;
-    size_t spots = 0, n = 0, cells = 0;
-    for (size_t i = 0; i < s->n; i++)
-        spots += ur__touches_of(s, &s->step[i], i, s->touch, s->touch_room);
-    s->spots = ur__bump_alloc(scratch, (s->n + 1) * sizeof *s->spots);
-    s->spot = ur__bump_alloc(scratch, (spots + 1) * sizeof *s->spot);
-    s->edge = ur__bump_alloc(scratch, (2 * spots + 1) * sizeof *s->edge);
-    uint64_t *other = ur__bump_alloc(scratch, (2 * spots + 1) * sizeof *other);
-    if (!s->spots || !s->spot || !s->edge || !other)
-        return ur__out_of_memory(&s->w->g->owner);
-    for (size_t i = 0; i < s->n; i++) {
-        size_t count = ur__touches_of(s, &s->step[i], i, s->touch, s->touch_room);
-        for (size_t k = 0; k < count; k++)
-            if (ur__tracked(s, &s->touch[k])) {
-                s->edge[n++] = ur__edge(s->touch[k].at->region, s->touch[k].begin);
-                s->edge[n++] = ur__edge(s->touch[k].at->region, s->touch[k].end);
-            }
-    }
-    sort(s->edge, other, n);
-    for (size_t k = 0; k < n; k++)
-        if (!k || s->edge[k] != s->edge[k - 1])
-            s->edge[cells++] = s->edge[k];
-    s->n_cells = (uint32_t)cells;
-    uint32_t at = 0;
-    for (size_t i = 0; i < s->n; i++) {
-        size_t count = ur__touches_of(s, &s->step[i], i, s->touch, s->touch_room);
-        s->spots[i] = at;
-        for (size_t k = 0; k < count; k++) {
-            const ur__touch *t = &s->touch[k];
-            if (ur__tracked(s, t))
-                s->spot[at++] = (ur__spot){ cell_at(s, ur__edge(t->at->region, t->begin)),
-                                            cell_at(s, ur__edge(t->at->region, t->end)) - 1,
-                                            t->how };
-        }
-    }
-    s->spots[s->n] = at;
-    return true;
-}
-
-bool ur__find_objects(ur__segmenting *s)
-{
-    if (!find_cells(s))
-        return false;
-    ur__bump *scratch = &s->w->g->scratch;
-    int32_t *joined = ur__bump_alloc(scratch, (s->n_cells + 1) * sizeof *joined);
-    s->object_of = ur__bump_alloc(scratch, (s->n_cells + 1) * sizeof *s->object_of);
-    s->object = ur__bump_alloc(scratch, (s->n_cells + 1) * sizeof *s->object);
-    if (!joined || !s->object_of || !s->object)
-        return ur__out_of_memory(&s->w->g->owner);
-    for (uint32_t k = 0; k < s->spots[s->n]; k++) {
-        joined[s->spot[k].first]++;
-        joined[s->spot[k].last]--;
-    }
-    for (uint32_t c = 0, over = 0; c < s->n_cells; c++) {
-        if (!over)
-            s->object[s->n_objects++] = (ur__object){
-                .first = c, .made = NONE, .arena = s->edge[c] >> 48 == UR__ARENA, .forward = true };
-        over = (uint32_t)((int32_t)over + joined[c]);
-        s->object_of[c] = s->n_objects - 1;
-        s->object[s->n_objects - 1].last = c;
-    }
-    return true;
-}
+enum { LONG = 64 };
 
 /* --------------------------------------------------------------------------------- dependencies */
 
@@ -141,9 +23,10 @@ typedef struct ordering {
     uint32_t *seen;                     /* 1 + step for which a dependency was noted */
     uint32_t n_before;
     /* the order */
-    bool *lazy;                         /* of steps cut into blocks */
-    uint32_t *unmet;                    /* of blocks that are not lazy: steps they wait for */
-    uint32_t *afters, *after;           /* such blocks that wait for step i */
+    bool *lazy;                         /* done when it is asked for */
+    uint32_t *mark;
+    uint32_t *unmet;                    /* of eager steps: steps they wait for */
+    uint32_t *afters, *after;           /* such steps that wait for step i */
     bool *done;
     uint32_t *ready, n_ready, taken;
     uint32_t *stack, *cursor;
@@ -205,49 +88,115 @@ static bool find_dependencies(ordering *o)
 
 /* ---------------------------------------------------------------------------------------- order */
 
-/* Who reads the blocks of each step: time steps, a block each; forward steps over all rows; others
- * that read more than a block. */
-typedef struct use {
-    bool step, tall, whole;
-} use;
+/* Of a step cut into blocks: where they are, and whether time steps read them, a block each. */
+typedef struct blocks {
+    uint32_t begin, end;
+    bool stepwise;
+} blocks;
 
-/* A step over all rows waits for those who read it when they are time steps of the forward pass, or
- * when whoever reads it waits for such. */
-static bool find_lazy(ordering *o)
+/* Whether a time step that reads step b comes, by whatever way, after one that reads step a. */
+static bool comes_after(ordering *o, uint32_t a, uint32_t b, uint32_t stamp)
 {
     const ur__segmenting *s = o->s;
-    ur__bump *scratch = &s->w->g->scratch;
-    use *x = ur__bump_alloc(scratch, (s->n_tall + 1) * sizeof *x);
-    uint32_t *count = ur__bump_alloc(scratch, (s->n_tall + 1) * sizeof *count);
-    o->lazy = ur__bump_alloc(scratch, s->n_tall + 1);
-    if (!x || !count || !o->lazy)
+    for (uint32_t i = a + 1; i < s->n; i++) {
+        const bool step = !s->tall[i] && s->forward[i];
+        bool after = false, reads = false;
+        for (uint32_t k = s->befores[i]; k < s->befores[i + 1]; k++) {
+            after |= o->mark[s->before[k]] == stamp || (s->before[k] == a && step);
+            reads |= s->before[k] == b && step;
+        }
+        if (after && reads)
+            return true;
+        o->mark[i] = after ? stamp : o->mark[i];
+    }
+    return false;
+}
+
+static bool find_blocks(ordering *o, blocks *x)
+{
+    const ur__segmenting *s = o->s;
+    uint32_t *count = ur__bump_alloc(&s->w->g->scratch, (s->n_tall + 1) * sizeof *count);
+    if (!count)
         return ur__out_of_memory(&s->w->g->owner);
-    for (uint32_t i = (uint32_t)s->n; i-- > 0;) {
-        const uint32_t self = s->tall[i];
-        if (self && s->forward[i] && (i + 1 == s->n || s->tall[i + 1] != self))
-            o->lazy[self] = x[self].step || (x[self].tall && !x[self].whole);
+    for (uint32_t i = 0; i < s->n; i++) {
+        blocks *own = &x[s->tall[i]];
+        own->begin = own->end ? own->begin : i;
+        own->end = i + 1;
         for (uint32_t k = s->befores[i]; k < s->befores[i + 1]; k++)
             count[s->tall[s->before[k]]]++;
         for (uint32_t k = s->befores[i]; k < s->befores[i + 1]; k++) {
-            use *u = &x[s->tall[s->before[k]]];
-            if (!s->forward[i] || s->tall[s->before[k]] == self)
-                continue;
-            u->step |= !self && count[s->tall[s->before[k]]] == 1;
-            u->tall |= self && o->lazy[self];
-            u->whole |= self ? !o->lazy[self] : count[s->tall[s->before[k]]] > 1;
+            const uint32_t of = s->tall[s->before[k]];
+            x[of].stepwise |= count[of] == 1 && !s->tall[i] && s->forward[i];
+            count[of] = 0;
         }
-        for (uint32_t k = s->befores[i]; k < s->befores[i + 1]; k++)
-            count[s->tall[s->before[k]]] = 0;
     }
     return true;
 }
 
-static bool eager(const ordering *o, uint32_t i)
+/* Blocks that a chain of time steps reads are lazy, and those that only lazy ones are made from. */
+static void find_lazy_blocks(ordering *o, const blocks *x, bool *eager_reader, bool *lazy_reader)
 {
-    return o->s->tall[i] && !o->lazy[o->s->tall[i]];
+    const ur__segmenting *s = o->s;
+    for (uint32_t t = (uint32_t)s->n_tall; t > 0; t--) {
+        if (!s->forward[x[t].begin])
+            continue;
+        bool lazy = x[t].stepwise ? comes_after(o, x[t].begin, x[t].end - 1, 2 * t) ||
+                                    comes_after(o, x[t].end - 1, x[t].begin, 2 * t + 1)
+                                  : lazy_reader[t] && !eager_reader[t];
+        for (uint32_t i = x[t].begin; i < x[t].end; i++) {
+            o->lazy[i] = lazy;
+            for (uint32_t k = s->befores[i]; k < s->befores[i + 1]; k++)
+                (lazy ? lazy_reader : eager_reader)[s->tall[s->before[k]]] = true;
+        }
+    }
 }
 
-/* Of each step the eager blocks that wait for it. */
+/* Forward steps that could be done at any time, long before they are read, are lazy, too. */
+static bool find_lazy(ordering *o)
+{
+    const ur__segmenting *s = o->s;
+    ur__bump *scratch = &s->w->g->scratch;
+    blocks *x = ur__bump_alloc(scratch, (s->n_tall + 1) * sizeof *x);
+    bool *readers = ur__bump_alloc(scratch, 2 * (s->n_tall + 1) + s->n);
+    uint32_t *reader = ur__bump_alloc(scratch, (s->n + 1) * sizeof *reader);
+    o->mark = ur__bump_alloc(scratch, (s->n + 1) * sizeof *o->mark);
+    o->lazy = ur__bump_alloc(scratch, s->n + 1);
+    o->s->eager = ur__bump_alloc(scratch, s->n + 1);
+    if (!x || !readers || !reader || !o->mark || !o->lazy || !s->eager)
+        return ur__out_of_memory(&s->w->g->owner);
+    if (!find_blocks(o, x))
+        return false;
+    find_lazy_blocks(o, x, readers, readers + s->n_tall + 1);
+    for (uint32_t i = 0; i < s->n; i++)
+        for (uint32_t k = s->befores[i]; k < s->befores[i + 1]; k++)
+            reader[s->before[k]] = reader[s->before[k]] ? reader[s->before[k]] : i;
+    bool *early = readers;              /* needs nothing but what can be done at any time */
+    for (uint32_t i = 0; i < s->n_steps; i++) {
+        early[i] = s->forward[i] && !s->tall[i];
+        for (uint32_t k = s->befores[i]; k < s->befores[i + 1]; k++)
+            early[i] &= early[s->before[k]];
+        if (!s->tall[i])
+            o->lazy[i] = early[i] && reader[i] > i + LONG;
+    }
+    /* time steps by themselves, an output layer done step by step, go along with their blocks */
+    for (uint32_t i = 0; i < s->n_steps; i++) {
+        s->eager[i] = s->tall[i] && !o->lazy[i];
+        for (uint32_t k = s->befores[i]; !s->tall[i] && !o->lazy[i] && k < s->befores[i + 1]; k++) {
+            const uint32_t on = s->before[k];
+            s->eager[i] |= s->eager[on] && (!s->tall[on] || (s->forward[on] &&
+                                                             x[s->tall[on]].stepwise));
+        }
+    }
+    return true;
+}
+
+/* Whether eager steps wait for i, rather than ask for it. */
+static bool awaited(const ordering *o, uint32_t i)
+{
+    return o->s->tall[i] || !o->lazy[i];
+}
+
+/* Of each step the eager ones that wait for it. */
 static bool find_waiting(ordering *o)
 {
     const ur__segmenting *s = o->s;
@@ -258,12 +207,14 @@ static bool find_waiting(ordering *o)
     if (!o->afters || !o->after || !o->unmet)
         return ur__out_of_memory(&s->w->g->owner);
     for (uint32_t i = 0; i < s->n; i++)
-        for (uint32_t k = s->befores[i]; eager(o, i) && k < s->befores[i + 1]; k++)
-            o->afters[s->before[k] + 2]++;
+        for (uint32_t k = s->befores[i]; s->eager[i] && k < s->befores[i + 1]; k++)
+            o->afters[s->before[k] + 2] += awaited(o, s->before[k]);
     for (uint32_t i = 0; i < s->n; i++)
         o->afters[i + 2] += o->afters[i + 1];
     for (uint32_t i = 0; i < s->n; i++)
-        for (uint32_t k = s->befores[i]; eager(o, i) && k < s->befores[i + 1]; k++) {
+        for (uint32_t k = s->befores[i]; s->eager[i] && k < s->befores[i + 1]; k++) {
+            if (!awaited(o, s->before[k]))
+                continue;
             o->after[o->afters[s->before[k] + 1]++] = i;
             o->unmet[i]++;
         }
@@ -317,12 +268,12 @@ bool ur__find_order(ur__segmenting *s)
     if (!s->order || !o.done || !o.ready || !o.stack || !o.cursor)
         return ur__out_of_memory(&s->w->g->owner);
     for (uint32_t i = 0; i < s->n; i++)
-        if (eager(&o, i) && !o.unmet[i])
+        if (s->eager[i] && !o.unmet[i])
             o.ready[o.n_ready++] = i;
     for (uint32_t i = 0; i < s->n; i++) {
         for (; o.taken < o.n_ready; o.taken++)
             demand(&o, o.ready[o.taken]);
-        if (!s->tall[i])
+        if (!s->eager[i] && !o.lazy[i])
             demand(&o, i);
     }
     for (uint32_t i = 0; i < s->n; i++)
@@ -332,7 +283,7 @@ bool ur__find_order(ur__segmenting *s)
             ur__object *x = &s->object[s->object_of[s->spot[k].first]];
             if (!(s->spot[k].how & UR__WRITES))
                 continue;
-            x->made = x->made == NONE ? pos : x->made;
+            x->made = x->made == UR__NONE ? pos : x->made;
             x->done = pos;
             x->forward &= s->forward[s->order[pos]];
         }

@@ -102,13 +102,13 @@ static void empty(ur__tape *t)
     t->hash = 0;
 }
 
-/* From the tape on; `tight`: within the budget. */
-static bool build(ur_graph *g, ur__plan *p, bool tight)
+/* From the tape on. `usual`: 0, or the arena of a plan that was over the budget. */
+static bool build(ur_graph *g, ur__plan *p, size_t usual)
 {
     ur__bump_reset(&g->scratch);
     empty(&g->expanded);
     g->consts_used = 0;
-    ur__work w = { .g = g, .p = p, .t = &g->expanded, .apart = tight };
+    ur__work w = { .g = g, .p = p, .t = &g->expanded, .usual = usual };
     w.map = ur__bump_take(&g->scratch, (g->tape.n + 1) * sizeof *w.map);
     if (!w.map)
         return ur__out_of_memory(&g->owner);
@@ -121,14 +121,14 @@ static bool build(ur_graph *g, ur__plan *p, bool tight)
     bool ok = ur__pass_live(&w) && ur__pass_kmerge(&w) && ur__pass_views(&w) &&
               ur__pass_fuse(&w) && ur__pass_chunk(&w) && ur__find_roots(&w) &&
               ur__pass_schedule(&w) && ur__pass_nmerge(&w) && ur__pass_offsets(&w) &&
-              ur__pass_emit(&w) && (tight ? ur__pass_segment(&w) : ur__pass_bands(&w)) &&
+              ur__pass_emit(&w) && (usual ? ur__pass_segment(&w) : ur__pass_bands(&w)) &&
               keep_labels(&w);
     p->consts = g->consts;              /* the leaves that rules made belong to the plan now */
     memset(&g->consts, 0, sizeof g->consts);
     return ok && !g->owner.failed;
 }
 
-static ur__plan *new_plan(ur_graph *g, bool tight)
+static ur__plan *new_plan(ur_graph *g, size_t usual)
 {
     ur__plan *p = ur__realloc(NULL, 0, sizeof *p);
     if (!p) {
@@ -136,7 +136,7 @@ static ur__plan *new_plan(ur_graph *g, bool tight)
         return NULL;
     }
     memset(p, 0, sizeof *p);
-    if (build(g, p, tight))
+    if (build(g, p, usual))
         return p;
     ur__plan_free(g, p);
     return NULL;
@@ -144,7 +144,7 @@ static ur__plan *new_plan(ur_graph *g, bool tight)
 
 ur__plan *ur__plan_new(ur_graph *g)
 {
-    ur__plan *p = new_plan(g, false);
+    ur__plan *p = new_plan(g, 0);
     if (!p || !g->budget || p->arena_bytes <= g->budget)
         return p;
     const size_t usual = p->arena_bytes;
@@ -153,7 +153,7 @@ ur__plan *ur__plan_new(ur_graph *g)
         ur__over_budget(g, usual);
         return NULL;
     }
-    if ((p = new_plan(g, true)))
+    if ((p = new_plan(g, usual)))
         p->saved[UR__BIT_segment] = (double)usual - (double)p->arena_bytes;
     return p;
 }

@@ -229,7 +229,7 @@ typedef struct ur__work {
     ur__plan *p;
     const ur__tape *t;
     uint32_t n;
-    bool apart;                 /* no two values share memory */
+    size_t usual;               /* 0, or the arena that is over the budget: then values lie apart */
     uint32_t *map;              /* tape -> plan's tape */
     uint8_t *role, *goal, *strict, *stored;
     uint8_t *again;             /* not stored: whoever reads it later computes it again */

@@ -26,7 +26,7 @@ static bool *find_borders(const ur__segmenting *s)
         for (uint32_t k = s->spots[i]; k < s->spots[i + 1]; k++) {
             uint32_t x = s->object_of[s->spot[k].first];
             if (s->spot[k].how & UR__WRITES)
-                use[x] |= !s->tall[i] && s->forward[i] ? BY_STEP : 0;
+                use[x] |= !s->eager[i] && !s->tall[i] && s->forward[i] ? BY_STEP : 0;
             else
                 use[x] |= s->tall[i] ? BY_ROWS : 0;
         }
@@ -34,7 +34,7 @@ static bool *find_borders(const ur__segmenting *s)
         if (use[x] != (BY_STEP | BY_ROWS) || !s->object[x].forward)
             continue;
         uint32_t pos = s->object[x].done + 1;
-        while (pos < s->n && s->tall[s->order[pos]])
+        while (pos < s->n && (s->eager[s->order[pos]] || s->tall[s->order[pos]]))
             pos++;
         border[pos] = true;
     }
@@ -43,7 +43,8 @@ static bool *find_borders(const ur__segmenting *s)
 
 static bool counts(const ur__segmenting *s, uint32_t pos)
 {
-    return s->forward[s->order[pos]] && !s->tall[s->order[pos]] && s->order[pos] < s->n_steps;
+    const uint32_t i = s->order[pos];
+    return s->forward[i] && !s->tall[i] && !s->eager[i] && i < s->n_steps;
 }
 
 /* Cuts the forward steps into about n segments. What follows the last of them belongs to it. */
@@ -344,7 +345,7 @@ bool ur__pass_segment(ur__work *w)
         return false;
     if (!(border = find_borders(&s)))
         return ur__out_of_memory(&w->g->owner);
-    size_t least = SIZE_MAX;
+    size_t least = w->usual;
     for (uint32_t n = 1; n <= s.n; n *= 2) {
         if (!choose(&s, &c, border, n))
             return false;

@@ -6,7 +6,8 @@
  *
  *     touch.c         the places that a step reads and writes
  *     blocks.c        steps over the rows of whole sequences, cut into blocks of rows
- *     order.c         objects (pieces of memory), what depends on what, the order of steps
+ *     objects.c       the pieces of memory that steps touch
+ *     order.c         what depends on what, the order of steps
  *     segment.c       segments, and what of them is computed again
  *     settle.c        lives and places of objects; the steps as they run */
 #ifndef UR_SEGMENT_H
@@ -60,6 +61,7 @@ typedef struct ur__segmenting {
     uint32_t n_objects;
     uint32_t *befores, *before;         /* steps that step i needs done, likewise */
     uint32_t *order;                    /* steps */
+    bool *eager;                        /* done as soon as they can be */
 } ur__segmenting;
 
 static inline uint64_t ur__edge(int region, uint64_t offset)
