@@ -132,6 +132,15 @@ TEST(rewrites_are_switched_off)
     CHECK_STR(child.err, "bench: --off: there is no rewrite called 'kmerg'\n");
 }
 
+TEST(budgets_change_no_loss)
+{
+    CHECK_INT(bench("--workload char-lstm-128 --seconds 0 --json"), 0);
+    const double arena = number(child.out, "arena_mb"), loss = number(child.out, "loss");
+    CHECK_INT(bench("--workload char-lstm-128 --seconds 0 --json --budget 0.5"), 0);
+    CHECK(number(child.out, "arena_mb") <= 0.5 * arena);
+    CHECK(number(child.out, "loss") == loss);
+}
+
 TEST(bad_arguments_are_refused)
 {
     CHECK_INT(bench("--workload tiny"), 2);
@@ -145,4 +154,4 @@ TEST(bad_arguments_are_refused)
 
 TEST_MAIN(T(workloads_make_steps), T(other_forms_make_steps),
           T(all_of_a_form_one_after_the_other), T(rewrites_are_switched_off),
-          T(bad_arguments_are_refused))
+          T(budgets_change_no_loss), T(bad_arguments_are_refused))

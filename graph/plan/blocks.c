@@ -5,7 +5,7 @@
  * over the rows keep their bits. */
 #include "graph/plan/segment.h"
 
-enum { SIZES = 8, FEW = 64, PLACES = 64, PART = 8 };
+enum { SIZES = 8, FEW = 64, PLACES = 64, PART = 2 };
 
 /* Memory that steps walk row by row. */
 typedef struct walked {

@@ -138,7 +138,8 @@ static const ur__batch *batch_of(ur__work *w, uint32_t id)
     return x;
 }
 
-/* Hangs the step just emitted behind the head of its gang (nmerge.c). */
+/* Hangs the step just emitted behind the head of its gang (nmerge.c), the part of it that has the
+ * same left operands. */
 static void join_gang(ur__work *w, uint32_t node, ur__contraction *c)
 {
     ur__plan *p = w->p;
@@ -148,11 +149,57 @@ static void join_gang(ur__work *w, uint32_t node, ur__contraction *c)
         if (p->step[i].what != UR__CONTRACT || p->step[i].node != w->gang[node] - 1)
             continue;
         ur__contraction *head = p->step[i].body;
+        if (head->term[0].a.offset != c->term[0].a.offset)
+            continue;
         c->gang = head->gang;
         head->gang = c;
         p->n_steps--;
         return;
     }
+}
+
+static bool append_product(ur__work *w, uint32_t node, const ur__contraction *c)
+{
+    ur__contraction *body = ur__add_step(w, UR__CONTRACT, node, sizeof *body);
+    if (!body)
+        return false;
+    *body = *c;
+    join_gang(w, node, body);
+    return true;
+}
+
+/* Whether rows of a sequence, put together from its steps, become known from the last on. */
+static bool known_from_the_end(const ur__work *w, uint32_t id)
+{
+    id = ur__root(w, id, NULL);
+    if (w->role[id] != R_ACCUMULATE || w->stored[id] != UR__TILED || w->t->node[id].n_in < 2)
+        return false;
+    uint32_t first = ur__in(w, id)[0], last = ur__in(w, id)[w->t->node[id].n_in - 1];
+    const bool rises = ur__attr(w, first)[1] < ur__attr(w, last)[1];
+    const uint32_t begin = ur__in(w, rises ? first : last)[0];
+    const uint32_t end = ur__in(w, rises ? last : first)[0];
+    return w->level[begin] > w->level[end];
+}
+
+/* A product that sums over the rows of such a sequence does so from its end: each part could be done
+ * as soon as its rows are there. */
+static bool append_from_the_end(ur__work *w, uint32_t node, const ur__contraction *c)
+{
+    const ptrdiff_t size = (ptrdiff_t)ur__type_size(c->type);
+    const ptrdiff_t k = c->term[0].k, most = 2 * ur__gemm_block(k);
+    for (ptrdiff_t row = (k - 1) / most * most, end = k; row >= 0; end = row, row -= most) {
+        ur__contraction part = *c;
+        if (!(part.term = ur__bump_alloc(&w->p->memory, sizeof *part.term)))
+            return ur__out_of_memory(&w->g->owner);
+        *part.term = *c->term;
+        part.term->k = end - row;
+        part.term->a.offset += (uint64_t)(row * c->term[0].a_k * size);
+        part.term->b.offset += (uint64_t)(row * c->term[0].b_k * size);
+        part.write = end == k ? c->write : UR__ADD;
+        if (!append_product(w, node, &part))
+            return false;
+    }
+    return true;
 }
 
 bool ur__emit_contraction(ur__work *w, uint32_t node, const uint32_t *terms, size_t n_terms,
@@ -182,10 +229,9 @@ bool ur__emit_contraction(ur__work *w, uint32_t node, const uint32_t *terms, siz
             return false;
         w->p->flops += 2.0 * (double)out->count * (double)c.term[i].k;
     }
-    ur__contraction *body = ur__add_step(w, UR__CONTRACT, node, sizeof *body);
-    if (!body)
-        return false;
-    *body = c;
-    join_gang(w, node, body);
-    return true;
+    const uint32_t *in = ur__in(w, first);
+    if (n_terms == 1 && !c.batch && c.term[0].k > 2 * UR__GEMM_BLOCK && ur__attr(w, first)[0] &&
+        !ur__attr(w, first)[1] && known_from_the_end(w, in[1]))
+        return append_from_the_end(w, node, &c);
+    return append_product(w, node, &c);
 }

@@ -24,6 +24,7 @@ typedef struct ordering {
     uint32_t n_before;
     /* the order */
     bool *lazy;                         /* done when it is asked for */
+    bool *early;                        /* needs nothing but what can be done at any time */
     uint32_t *mark;
     uint32_t *unmet;                    /* of eager steps: steps they wait for */
     uint32_t *afters, *after;           /* such steps that wait for step i */
@@ -151,18 +152,27 @@ static void find_lazy_blocks(ordering *o, const blocks *x, bool *eager_reader, b
     }
 }
 
-/* Forward steps that could be done at any time, long before they are read, are lazy, too. */
+static bool adds_up_gradient(const ur__segmenting *s, uint32_t i)
+{
+    const ur__contraction *c = s->step[i].body;
+    return !s->forward[i] && s->step[i].what == UR__CONTRACT && c->c.region != UR__ARENA;
+}
+
+/* Steps that would be done long before they are read are lazy, too: forward ones that could be done at
+ * any time, and time steps of the way back that wait for nothing but their block. */
 static bool find_lazy(ordering *o)
 {
     const ur__segmenting *s = o->s;
     ur__bump *scratch = &s->w->g->scratch;
     blocks *x = ur__bump_alloc(scratch, (s->n_tall + 1) * sizeof *x);
-    bool *readers = ur__bump_alloc(scratch, 2 * (s->n_tall + 1) + s->n);
+    bool *readers = ur__bump_alloc(scratch, 2 * (s->n_tall + 1));
     uint32_t *reader = ur__bump_alloc(scratch, (s->n + 1) * sizeof *reader);
     o->mark = ur__bump_alloc(scratch, (s->n + 1) * sizeof *o->mark);
     o->lazy = ur__bump_alloc(scratch, s->n + 1);
+    o->early = ur__bump_alloc(scratch, s->n + 1);
     o->s->eager = ur__bump_alloc(scratch, s->n + 1);
-    if (!x || !readers || !reader || !o->mark || !o->lazy || !s->eager)
+    if (!x || !readers || !reader || !o->mark || !o->lazy || !o->early ||
+        !s->eager)
         return ur__out_of_memory(&s->w->g->owner);
     if (!find_blocks(o, x))
         return false;
@@ -170,17 +180,20 @@ static bool find_lazy(ordering *o)
     for (uint32_t i = 0; i < s->n; i++)
         for (uint32_t k = s->befores[i]; k < s->befores[i + 1]; k++)
             reader[s->before[k]] = reader[s->before[k]] ? reader[s->before[k]] : i;
-    bool *early = readers;              /* needs nothing but what can be done at any time */
     for (uint32_t i = 0; i < s->n_steps; i++) {
-        early[i] = s->forward[i] && !s->tall[i];
-        for (uint32_t k = s->befores[i]; k < s->befores[i + 1]; k++)
-            early[i] &= early[s->before[k]];
+        bool unblocked = false;
+        o->early[i] = s->forward[i] && !s->tall[i];
+        for (uint32_t k = s->befores[i]; k < s->befores[i + 1]; k++) {
+            const uint32_t on = s->before[k];
+            o->early[i] &= o->early[on];
+            unblocked |= !s->forward[i] && s->tall[on] && !s->forward[on];
+        }
         if (!s->tall[i])
-            o->lazy[i] = early[i] && reader[i] > i + LONG;
+            o->lazy[i] = (o->early[i] || unblocked) && reader[i] > i + LONG;
     }
-    /* time steps by themselves, an output layer done step by step, go along with their blocks */
+    /* products into gradients, and time steps by themselves, an output layer done step by step, go along with their blocks */
     for (uint32_t i = 0; i < s->n_steps; i++) {
-        s->eager[i] = s->tall[i] && !o->lazy[i];
+        s->eager[i] = s->tall[i] ? !o->lazy[i] : adds_up_gradient(s, i);
         for (uint32_t k = s->befores[i]; !s->tall[i] && !o->lazy[i] && k < s->befores[i + 1]; k++) {
             const uint32_t on = s->before[k];
             s->eager[i] |= s->eager[on] && (!s->tall[on] || (s->forward[on] &&
@@ -193,7 +206,7 @@ static bool find_lazy(ordering *o)
 /* Whether eager steps wait for i, rather than ask for it. */
 static bool awaited(const ordering *o, uint32_t i)
 {
-    return o->s->tall[i] || !o->lazy[i];
+    return !o->lazy[i] || !o->early[i];
 }
 
 /* Of each step the eager ones that wait for it. */

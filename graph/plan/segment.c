@@ -8,7 +8,7 @@
  * Backpropagation Through Time" (NIPS 2016), with segments of equal length.
  *
  * Since it is the same steps that run again on the same operands, no bit changes. The least number
- * of segments is taken that fits into the budget: 1 (only the order changes), 2, 4, ... */
+ * of segments is taken that fits into the budget: 1 (only the order changes), 2, 3, 4, 6, 8, ... */
 #include "graph/plan/segment.h"
 
 /* ------------------------------------------------------------------------------------- segments */
@@ -346,12 +346,12 @@ bool ur__pass_segment(ur__work *w)
     if (!(border = find_borders(&s)))
         return ur__out_of_memory(&w->g->owner);
     size_t least = w->usual;
-    for (uint32_t n = 1; n <= s.n; n *= 2) {
+    for (uint32_t n = 1; n <= s.n; n = n & (n - 1) ? n / 3 * 4 : n + (n + 1) / 2) {
         if (!choose(&s, &c, border, n))
             return false;
         if (c.bytes <= s.budget)
             return ur__settle(&s, &c);
-        if (c.bytes > 2 * least)
+        if (2 * c.bytes > 3 * least)
             break;
         least = c.bytes < least ? c.bytes : least;
     }

@@ -1,7 +1,7 @@
 /* The arena of a plan within a budget, and its steps as they run. */
 #include "graph/plan/segment.h"
 
-enum { ALIGN = 64, SIZES = 4096 };
+enum { ALIGN = 64 };
 
 static uint64_t round_up(uint64_t n)
 {
@@ -37,59 +37,149 @@ static void measure_lives(const ur__segmenting *s, ur__choice *c)
 
 /* ----------------------------------------------------------------------------------- the arena */
 
-/* Free pieces by size; sizes recur. */
-typedef struct pieces {
-    struct { uint64_t size; uint32_t first; } bin[SIZES];       /* first: 1 + instance */
-    uint32_t *next;
-    uint64_t end;
-} pieces;
+/* Free memory: holes as a treap by address, each with the largest size below it, so that the first
+ * one that is large enough is found, and neighbours are joined, in a logarithm of their number. */
+typedef struct hole {
+    uint64_t at, size, most;
+    uint32_t left, right, rank;         /* left, right: 1 + hole, or 0 */
+} hole;
 
-static uint32_t *bin_of(pieces *f, uint64_t size)
+typedef struct holes {
+    hole *hole;
+    uint32_t root, n, unused;           /* unused: 1 + the first of a list by `left` */
+    uint64_t end;                       /* of what was ever taken */
+} holes;
+
+static uint64_t most_of(const holes *h, uint32_t t)
 {
-    size_t k = (size_t)(size / ALIGN * 0x9E3779B97F4A7C15u >> 32) % SIZES;
-    for (size_t tries = 0; tries < SIZES; tries++, k = (k + 1) % SIZES)
-        if (!f->bin[k].size || f->bin[k].size == size) {
-            f->bin[k].size = size;
-            return &f->bin[k].first;
-        }
-    return NULL;
+    return t ? h->hole[t - 1].most : 0;
 }
 
-static void take(pieces *f, ur__choice *c, uint32_t x)
+static uint32_t updated(holes *h, uint32_t t)
 {
-    const uint64_t size = round_up(c->instance[x].end - c->instance[x].begin);
-    uint32_t *first = bin_of(f, size);
-    if (first && *first) {
-        uint32_t dead = *first - 1;
-        *first = f->next[dead];
-        c->instance[x].at = c->instance[dead].at;
+    hole *x = &h->hole[t - 1];
+    uint64_t left = most_of(h, x->left), right = most_of(h, x->right);
+    x->most = x->size;
+    x->most = left > x->most ? left : x->most;
+    x->most = right > x->most ? right : x->most;
+    return t;
+}
+
+/* All of a lies before all of b. */
+static uint32_t joined(holes *h, uint32_t a, uint32_t b)
+{
+    if (!a || !b)
+        return a | b;
+    if (h->hole[a - 1].rank > h->hole[b - 1].rank) {
+        h->hole[a - 1].right = joined(h, h->hole[a - 1].right, b);
+        return updated(h, a);
+    }
+    h->hole[b - 1].left = joined(h, a, h->hole[b - 1].left);
+    return updated(h, b);
+}
+
+/* Into those before the address `at` and the others. */
+static void split(holes *h, uint32_t t, uint64_t at, uint32_t *a, uint32_t *b)
+{
+    if (!t) {
+        *a = *b = 0;
+    } else if (h->hole[t - 1].at < at) {
+        split(h, h->hole[t - 1].right, at, &h->hole[t - 1].right, b);
+        *a = updated(h, t);
     } else {
-        c->instance[x].at = f->end;
-        f->end += size;
+        split(h, h->hole[t - 1].left, at, a, &h->hole[t - 1].left);
+        *b = updated(h, t);
     }
 }
 
-static void release(pieces *f, ur__choice *c, uint32_t x)
+static uint32_t new_hole(holes *h, uint64_t at, uint64_t size)
 {
-    uint32_t *first = bin_of(f, round_up(c->instance[x].end - c->instance[x].begin));
-    if (first) {
-        f->next[x] = *first;
-        *first = x + 1;
+    uint32_t t = h->unused ? h->unused : ++h->n;
+    if (h->unused)
+        h->unused = h->hole[t - 1].left;
+    const uint64_t mixed = (uint64_t)t * 0x9E3779B97F4A7C15u;
+    h->hole[t - 1] = (hole){ .at = at, .size = size, .most = size,
+                             .rank = (uint32_t)(mixed >> 32) };
+    return t;
+}
+
+static void forget(holes *h, uint32_t t)
+{
+    h->hole[t - 1].left = h->unused;
+    h->unused = t;
+}
+
+/* Takes `size` bytes from the first hole of t that has them; returns what is left of t. */
+static uint32_t take_from(holes *h, uint32_t t, uint64_t size, uint64_t *at)
+{
+    hole *x = &h->hole[t - 1];
+    if (most_of(h, x->left) >= size) {
+        x->left = take_from(h, x->left, size, at);
+    } else if (x->size >= size) {
+        *at = x->at;
+        x->at += size;
+        x->size -= size;
+        if (!x->size) {
+            uint32_t rest = joined(h, x->left, x->right);
+            forget(h, t);
+            return rest;
+        }
+    } else {
+        x->right = take_from(h, x->right, size, at);
     }
+    return updated(h, t);
+}
+
+/* Takes the last hole off t if it ends, or the first if it begins, at `at`. */
+static uint32_t absorb(holes *h, uint32_t t, bool last, uint64_t at, uint64_t *size)
+{
+    hole *x = &h->hole[t - 1];
+    uint32_t next = last ? x->right : x->left;
+    if (next) {
+        next = absorb(h, next, last, at, size);
+        *(last ? &x->right : &x->left) = next;
+        return updated(h, t);
+    }
+    if (last ? x->at + x->size != at : x->at != at)
+        return t;
+    *size = x->size;
+    next = last ? x->left : x->right;
+    forget(h, t);
+    return next;
+}
+
+static void give(holes *h, uint64_t at, uint64_t size)
+{
+    uint32_t a, b;
+    uint64_t before = 0, after = 0;
+    split(h, h->root, at, &a, &b);
+    a = a ? absorb(h, a, true, at, &before) : 0;
+    b = b ? absorb(h, b, false, at + size, &after) : 0;
+    h->root = joined(h, joined(h, a, new_hole(h, at - before, before + size + after)), b);
+}
+
+static uint64_t bytes_of(const ur__instance *x)
+{
+    return round_up(x->end - x->begin);
+}
+
+static void take(holes *h, ur__instance *x)
+{
+    h->root = take_from(h, h->root, bytes_of(x), &x->at);
+    h->end = x->at + bytes_of(x) > h->end ? x->at + bytes_of(x) : h->end;
 }
 
 bool ur__lay_out(ur__segmenting *s, ur__choice *c)
 {
     measure_lives(s, c);
     const size_t n = c->n_instances, all = c->n_entries + 1;
-    uint32_t *list = ur__realloc(NULL, 0, (2 * all + 3 * n + 1) * sizeof *list);
-    pieces *f = ur__realloc(NULL, 0, sizeof *f);
-    if (list && f) {
+    uint32_t *list = ur__realloc(NULL, 0, (2 * all + 2 * n + 1) * sizeof *list);
+    holes h = { .hole = ur__realloc(NULL, 0, (n + 2) * sizeof *h.hole) };
+    if (list && h.hole) {
         uint32_t *born = list, *dying = born + all, *born_next = dying + all;
         uint32_t *dying_next = born_next + n;
-        memset(list, 0, (2 * all + 3 * n) * sizeof *list);
-        memset(f, 0, sizeof *f);
-        f->next = dying_next + n;
+        memset(list, 0, (2 * all + 2 * n) * sizeof *list);
+        h.root = new_hole(&h, 0, UINT64_MAX / 2);
         for (uint32_t x = 0; x < n; x++) {
             const ur__instance *i = &c->instance[x];
             if (i->born == UR__NONE)
@@ -101,15 +191,15 @@ bool ur__lay_out(ur__segmenting *s, ur__choice *c)
         }
         for (uint32_t k = 0; k < c->n_entries; k++) {
             for (uint32_t x = born[k]; x; x = born_next[x - 1])
-                take(f, c, x - 1);
+                take(&h, &c->instance[x - 1]);
             for (uint32_t x = dying[k]; x; x = dying_next[x - 1])
-                release(f, c, x - 1);
+                give(&h, c->instance[x - 1].at, bytes_of(&c->instance[x - 1]));
         }
-        c->bytes = (size_t)f->end;
+        c->bytes = (size_t)h.end;
     }
-    bool ok = list && f;
-    ur__realloc(list, list ? (2 * all + 3 * n + 1) * sizeof *list : 0, 0);
-    ur__realloc(f, f ? sizeof *f : 0, 0);
+    bool ok = list && h.hole;
+    ur__realloc(list, list ? (2 * all + 2 * n + 1) * sizeof *list : 0, 0);
+    ur__realloc(h.hole, h.hole ? (n + 2) * sizeof *h.hole : 0, 0);
     return ok || ur__out_of_memory(&s->w->g->owner);
 }
 
@@ -210,22 +300,45 @@ static bool append_saved(ur__segmenting *s, ur__choice *c, const ur__entry *e)
     return ur__append_step(w, &like, m);
 }
 
-static bool append_entry(ur__segmenting *s, ur__choice *c, const ur__entry *e,
-                         const ur__instance **place)
+/* Moves what a step means to the memory that it has. */
+static void relocate(ur__segmenting *s, ur__choice *c, const ur__entry *e, ur__step *step,
+                     const ur__instance **place)
 {
-    ur__work *w = s->w;
-    ur__step like = { .what = UR__PACK };
-    if (e->index < s->n_steps) {
-        like = s->step[e->index];
-        if (!(like.body = copy_body(w, &like)))
-            return ur__out_of_memory(&w->g->owner);
-    }
-    const size_t n = arena_touches(s, c, e, &like, place);
+    const size_t n = arena_touches(s, c, e, step, place);
     for (size_t i = 0; i < n; i++) {
         const uint64_t offset = s->touch[i].at->offset;
-        s->touch[i].at->offset = w->p->arena_bias + place[i]->at + offset - place[i]->begin;
+        s->touch[i].at->offset = s->w->p->arena_bias + place[i]->at + offset - place[i]->begin;
     }
-    return e->index >= s->n_steps || ur__append_step(w, &like, like.body);
+}
+
+/* The bodies of what runs again, copied while those of the steps are as they were. */
+static void **copy_bodies(ur__segmenting *s, ur__choice *c, const ur__instance **place)
+{
+    ur__work *w = s->w;
+    void **body = ur__bump_alloc(&w->g->scratch, (c->n_entries + 1) * sizeof *body);
+    for (uint32_t k = 0; body && k < c->n_entries; k++) {
+        const ur__entry *e = &c->entry[k];
+        ur__step step;
+        if (e->what != UR__AGAIN)
+            continue;
+        step = s->step[e->index];
+        if (!(body[k] = step.body = copy_body(w, &step)))
+            return NULL;
+        relocate(s, c, e, &step, place);
+    }
+    return body;
+}
+
+static bool append_entry(ur__segmenting *s, ur__choice *c, const ur__entry *e, void *again,
+                         const ur__instance **place)
+{
+    if (e->what == UR__SAVED)
+        return append_saved(s, c, e);
+    if (e->what == UR__AGAIN)
+        return ur__append_step(s->w, &s->step[e->index], again);
+    relocate(s, c, e, &s->step[e->index], place);
+    return e->index >= s->n_steps ||
+           ur__append_step(s->w, &s->step[e->index], s->step[e->index].body);
 }
 
 bool ur__settle(ur__segmenting *s, ur__choice *c)
@@ -238,6 +351,9 @@ bool ur__settle(ur__segmenting *s, ur__choice *c)
     if (!place)
         return ur__out_of_memory(&s->w->g->owner);
     p->arena_bias = bias_of(s, c, place);
+    void **again = copy_bodies(s, c, place);
+    if (!again)
+        return ur__out_of_memory(&s->w->g->owner);
     p->arena_bytes = c->bytes;
     p->step = NULL;
     p->n_steps = p->step_cap = 0;
@@ -247,7 +363,7 @@ bool ur__settle(ur__segmenting *s, ur__choice *c)
     for (uint32_t k = 0; ok && k < c->n_entries; k++) {
         const ur__entry *e = &c->entry[k];
         p->merged[UR__BIT_segment] += e->what == UR__AGAIN;
-        ok = e->what == UR__SAVED ? append_saved(s, c, e) : append_entry(s, c, e, place);
+        ok = append_entry(s, c, e, again[k], place);
     }
     ur__realloc(step, bytes, 0);
     return ok;

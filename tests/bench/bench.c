@@ -13,7 +13,7 @@
 
 static bool list, json;
 static int threads = 1;
-static double seconds = 4;
+static double seconds = 4, budget;
 static const char *workload = "all", *form_name = "textbook", *off;
 
 static kit_option options[] = {
@@ -27,6 +27,8 @@ static kit_option options[] = {
                "gates' weights by hand in one); batched (x W for the whole sequence first, trees "
                "level by level); rerun (recorded once); lengths (new ones in every step)"),
     KIT_OPTION("off", &off, NULL, "NAMES", "rewrites to switch off, separated by commas"),
+    KIT_OPTION("budget", &budget, "[0,1]", "PART",
+               "memory for the values of a step, as a part of what it would take; 0: no limit"),
     KIT_OPTION("json", &json, NULL, NULL, "prints an object a line in place of a table"),
 };
 enum { OPTIONS = sizeof options / sizeof *options };
@@ -76,6 +78,7 @@ static void print_json(const bench_workload *w, bench_form form, const bench_res
     kit_log_double(&out, "fma_peak_gflops", r->peak_gflops);
     kit_log_double(&out, "peak_fraction", r->gflops / r->peak_gflops);
     kit_log_double(&out, "rss_mb", r->rss_mb);
+    kit_log_double(&out, "arena_mb", r->arena_mb);
     kit_log_int(&out, "nodes", (long long)r->nodes);
     kit_log_int(&out, "planned_nodes", (long long)r->planned_nodes);
     kit_log_int(&out, "plans_made", (long long)r->plans_made);
@@ -104,6 +107,8 @@ static void print_line(const bench_workload *w, const bench_result *r)
     printf("%-17s %10.0f %10.3f %8.1f %5.1f%% %7.1f %8zu %6zu %6.1f %6.1f %9.1f %7.4f\n", w->name,
            r->tokens_per_s, r->step_ms, r->gflops, 100 * r->gflops / r->peak_gflops, r->rss_mb,
            r->nodes, r->plans_made, r->plan_ns, r->record_ns, r->first_step_ms, r->loss);
+    if (budget > 0)
+        printf("%-17s %.1f MB for the values of a step\n", "", r->arena_mb);
     if (r->read_gbs > 0)
         printf("%-17s reads %.1f GB of weights a second; 16 MB alone: %.1f GB\n", "",
                r->used_gbs, r->read_gbs);
@@ -130,7 +135,7 @@ static const bench_workload *find(const char *name)
 static void run(const bench_workload *w, bool alone, double started)
 {
     const bench_form form = form_of(form_name);
-    const bench_options o = { threads, seconds, off, started };
+    const bench_options o = { threads, seconds, off, budget, started };
     const bench_result r = bench_measure(w, form, &o);
     if (alone && !json)
         print_head();

@@ -128,11 +128,13 @@ typedef struct bench_options {
     int threads;
     double seconds;
     const char *off;            /* rewrites to switch off, separated by commas, or NULL */
+    double budget;              /* of the memory that a plan needs otherwise; 0 none */
     double started;             /* on bench_now's clock, of the process */
 } bench_options;
 
 typedef struct bench_result {
     double step_ms, first_step_ms, tokens_per_s, gflops, peak_gflops, rss_mb;
+    double arena_mb;            /* values of a step that do not outlive it */
     double record_ns, plan_ns;  /* a node: of those on the tape, and of the plan's with adjoints */
     double first_loss, loss;
     double read_gbs, used_gbs;  /* sample: bytes of a 16 MB array, and of weights, read a second */

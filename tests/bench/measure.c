@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 #include "examples/kit/kit.h"
 #include "tests/bench/bench.h"
 #include "tests/bench/peak.h"
@@ -146,6 +148,31 @@ static void switch_off(ur_graph *g, const char *names)
             kit_die("--off: there is no rewrite called '%s'", name);
 }
 
+/* Bytes of the arena that a step needs without a budget: of a model of its own in a process of its
+ * own, which leaves no traces in the figures. */
+static size_t usual_arena(const bench_workload *w, bench_form form, const bench_options *o)
+{
+    size_t bytes = 0;
+    int ends[2];
+    if (pipe(ends) != 0)
+        kit_die("cannot make a pipe");
+    const pid_t child = fork();
+    if (child == 0) {
+        bench_model *m = w->family->open(w, form);
+        switch_off(m->g, o->off);
+        w->family->step(m);
+        bytes = ur_stats(m->g).arena_bytes;
+        _exit(write(ends[1], &bytes, sizeof bytes) == sizeof bytes ? 0 : 1);
+    }
+    int status = 1;
+    if (child < 0 || waitpid(child, &status, 0) != child || status != 0 ||
+        read(ends[0], &bytes, sizeof bytes) != sizeof bytes)
+        kit_die("a step without a budget failed");
+    close(ends[0]);
+    close(ends[1]);
+    return bytes;
+}
+
 /* At least one step, then as many as fit into the time. */
 static void stretch(bench_model *m, samples *s, double seconds, bench_result *r)
 {
@@ -169,6 +196,7 @@ static void gather(bench_result *r, bench_model *m, samples *s)
     r->nodes = stats.nodes;
     r->planned_nodes = stats.planned_nodes;
     r->plans_made = stats.plans_made;
+    r->arena_mb = (double)stats.arena_bytes / (1 << 20);
 }
 
 bench_result bench_measure(const bench_workload *w, bench_form form, const bench_options *o)
@@ -176,9 +204,11 @@ bench_result bench_measure(const bench_workload *w, bench_form form, const bench
     static samples s;
     bench_result r = { 0 };
     const double slice = o->seconds > 0 ? peak_seconds : 0;
+    const size_t usual = o->budget > 0 ? usual_arena(w, form, o) : 0;
     bench_model *m = w->family->open(w, form);
     ur_set_threads(m->g, o->threads);
     switch_off(m->g, o->off);
+    ur_graph_budget(m->g, (size_t)(o->budget * (double)usual));
     r.first_loss = sample(m, &s);
     r.first_step_ms = (now() - o->started) * 1e3;
     for (int k = 0; k < 2 && o->seconds > 0; k++)
