@@ -155,8 +155,8 @@ UR_API void ur_watch(ur_graph *g, bool on);
  * whose plans are gone. */
 UR_API void ur_plan_cache_limit(ur_graph *g, size_t bytes);
 
-/* Bytes at most that the values of a run may take that do not outlive it (arena_bytes of ur_stats);
- * 0, as at first: no limit. A plan that needs more computes segments of long chains again on the way
+/* Bytes at most that the values of a run may take that do not outlive it (arena_bytes of ur_stats),
+ * 0 at first: no limit. A plan that needs more computes segments of long chains again on the way
  * back instead of keeping them: the same bits in less memory and more time. Where that is not
  * enough, the run fails and the error says how much is needed at least. */
 UR_API void ur_graph_budget(ur_graph *g, size_t bytes);

@@ -1,5 +1,5 @@
-/* Budgets of memory: a graph that may not keep all values computes segments of its chains again, and
- * every bit of what comes out is the same. */
+/* Budgets of memory: a graph that may not keep all values computes segments of its chains again,
+ * and every bit of what comes out is the same. */
 #include "graph/internal.h"
 #include "graph/plan/plan.h"
 #include "tests/counting.h"
@@ -153,8 +153,8 @@ static uint64_t fold(uint64_t h, const void *p, size_t n)
     return h;
 }
 
-/* Steps of plain descent, recorded anew or (`again`) run again on other data; what came out of them,
- * or 0 on an error. */
+/* Steps of plain descent, recorded anew or (`again`) run again on other data; what came out of
+ * them, or 0 on an error. */
 static uint64_t train(model *m, bool again)
 {
     static int32_t x[MOST_T * MOST_B], y[MOST_T * MOST_B];

@@ -161,7 +161,7 @@ typedef struct tape_case {
     int threads[2];             /* two numbers of threads that must not matter */
     bool *cancels;              /* receives whether a looser bound was needed; NULL: none is */
     bool small;                 /* rewrites are made wherever they can be, worth it or not */
-    double part;                /* of the memory of a plan, that another has as its budget; 0 none */
+    double part;                /* of a plan's memory, that another has as its budget; 0 none */
     size_t budget;              /* in bytes */
 } tape_case;
 

@@ -1,5 +1,5 @@
-/* Steps over all rows of whole sequences, an output layer's say, cut into blocks of rows: a block of
- * [T, B, H] can then come and go with the time steps that it is of.
+/* Steps over all rows of whole sequences, an output layer's say, cut into blocks of rows: a block
+ * of [T, B, H] can then come and go with the time steps that it is of.
  *
  * Blocks begin where no other step reads or writes across the border, and where products that sum
  * over the rows keep their bits. */
@@ -180,8 +180,8 @@ static bool find_cuts(blocks *b)
     return true;
 }
 
-/* The steps as they are, or their blocks; those that pack come first, since they depend on parameters
- * alone. */
+/* The steps as they are, or their blocks; those that pack come first, since they depend on
+ * parameters alone. */
 static bool append_all(blocks *b)
 {
     ur__segmenting *s = b->s;

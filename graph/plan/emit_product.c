@@ -181,8 +181,8 @@ static bool known_from_the_end(const ur__work *w, uint32_t id)
     return w->level[begin] > w->level[end];
 }
 
-/* A product that sums over the rows of such a sequence does so from its end: each part could be done
- * as soon as its rows are there. */
+/* A product that sums over the rows of such a sequence does so from its end: each part could be
+ * done as soon as its rows are there. */
 static bool append_from_the_end(ur__work *w, uint32_t node, const ur__contraction *c)
 {
     const ptrdiff_t size = (ptrdiff_t)ur__type_size(c->type);

@@ -1,9 +1,9 @@
 /* Dependencies, and the order of steps that keeps least alive.
  *
- * Blocks of rows are done as soon as they can be: the block of logits when its h are there, and with
- * it all that follows from it, down to the gradient of those h. But blocks that a chain of time steps
- * waits for, as those of x W_x, are done when the first one asks for them, and so is what could be
- * done long before it is used. Everything else stays in order. */
+ * Blocks of rows are done as soon as they can be: the block of logits when its h are there, and
+ * with it all that follows from it, down to the gradient of those h. But blocks that a chain of
+ * time steps waits for, as those of x W_x, are done when the first one asks for them, and so is
+ * what could be done long before it is used. Everything else stays in order. */
 #include "graph/plan/segment.h"
 
 enum { LONG = 64 };
@@ -152,54 +152,66 @@ static void find_lazy_blocks(ordering *o, const blocks *x, bool *eager_reader, b
     }
 }
 
-static bool adds_up_gradient(const ur__segmenting *s, uint32_t i)
-{
-    const ur__contraction *c = s->step[i].body;
-    return !s->forward[i] && s->step[i].what == UR__CONTRACT && c->c.region != UR__ARENA;
-}
-
-/* Steps that would be done long before they are read are lazy, too: forward ones that could be done at
- * any time, and time steps of the way back that wait for nothing but their block. */
-static bool find_lazy(ordering *o)
+/* Steps that would be done long before they are read are lazy, too: forward ones that could be done
+ * at any time, and time steps of the way back that wait for nothing but their block. */
+static bool find_lazy_steps(ordering *o)
 {
     const ur__segmenting *s = o->s;
-    ur__bump *scratch = &s->w->g->scratch;
-    blocks *x = ur__bump_alloc(scratch, (s->n_tall + 1) * sizeof *x);
-    bool *readers = ur__bump_alloc(scratch, 2 * (s->n_tall + 1));
-    uint32_t *reader = ur__bump_alloc(scratch, (s->n + 1) * sizeof *reader);
-    o->mark = ur__bump_alloc(scratch, (s->n + 1) * sizeof *o->mark);
-    o->lazy = ur__bump_alloc(scratch, s->n + 1);
-    o->early = ur__bump_alloc(scratch, s->n + 1);
-    o->s->eager = ur__bump_alloc(scratch, s->n + 1);
-    if (!x || !readers || !reader || !o->mark || !o->lazy || !o->early ||
-        !s->eager)
+    uint32_t *reader = ur__bump_alloc(&s->w->g->scratch, (s->n + 1) * sizeof *reader);
+    if (!reader)
         return ur__out_of_memory(&s->w->g->owner);
-    if (!find_blocks(o, x))
-        return false;
-    find_lazy_blocks(o, x, readers, readers + s->n_tall + 1);
     for (uint32_t i = 0; i < s->n; i++)
         for (uint32_t k = s->befores[i]; k < s->befores[i + 1]; k++)
             reader[s->before[k]] = reader[s->before[k]] ? reader[s->before[k]] : i;
     for (uint32_t i = 0; i < s->n_steps; i++) {
-        bool unblocked = false;
+        bool of_block = false;
         o->early[i] = s->forward[i] && !s->tall[i];
         for (uint32_t k = s->befores[i]; k < s->befores[i + 1]; k++) {
             const uint32_t on = s->before[k];
             o->early[i] &= o->early[on];
-            unblocked |= !s->forward[i] && s->tall[on] && !s->forward[on];
+            of_block |= !s->forward[i] && s->tall[on] && !s->forward[on];
         }
         if (!s->tall[i])
-            o->lazy[i] = (o->early[i] || unblocked) && reader[i] > i + LONG;
+            o->lazy[i] = (o->early[i] || of_block) && reader[i] > i + LONG;
     }
-    /* products into gradients, and time steps by themselves, an output layer done step by step, go along with their blocks */
+    return true;
+}
+
+/* Blocks that are not lazy are eager, and with them the time steps of an output layer that is done
+ * step by step; products into gradients, which let go of what they add up. */
+static void find_eager(ordering *o, const blocks *x)
+{
+    ur__segmenting *s = o->s;
     for (uint32_t i = 0; i < s->n_steps; i++) {
-        s->eager[i] = s->tall[i] ? !o->lazy[i] : adds_up_gradient(s, i);
+        const ur__contraction *c = s->step[i].body;
+        s->eager[i] = s->tall[i] ? !o->lazy[i]
+                                 : s->step[i].what == UR__CONTRACT && !s->forward[i] &&
+                                       c->c.region != UR__ARENA;
         for (uint32_t k = s->befores[i]; !s->tall[i] && !o->lazy[i] && k < s->befores[i + 1]; k++) {
-            const uint32_t on = s->before[k];
-            s->eager[i] |= s->eager[on] && (!s->tall[on] || (s->forward[on] &&
-                                                             x[s->tall[on]].stepwise));
+            const uint32_t on = s->before[k], t = s->tall[on];
+            s->eager[i] |= s->eager[on] && (!t || (s->forward[on] && x[t].stepwise));
         }
     }
+}
+
+static bool find_classes(ordering *o)
+{
+    ur__segmenting *s = o->s;
+    ur__bump *scratch = &s->w->g->scratch;
+    blocks *x = ur__bump_alloc(scratch, (s->n_tall + 1) * sizeof *x);
+    bool *readers = ur__bump_alloc(scratch, 2 * (s->n_tall + 1));
+    o->mark = ur__bump_alloc(scratch, (s->n + 1) * sizeof *o->mark);
+    o->lazy = ur__bump_alloc(scratch, s->n + 1);
+    o->early = ur__bump_alloc(scratch, s->n + 1);
+    s->eager = ur__bump_alloc(scratch, s->n + 1);
+    if (!x || !readers || !o->mark || !o->lazy || !o->early || !s->eager)
+        return ur__out_of_memory(&s->w->g->owner);
+    if (!find_blocks(o, x))
+        return false;
+    find_lazy_blocks(o, x, readers, readers + s->n_tall + 1);
+    if (!find_lazy_steps(o))
+        return false;
+    find_eager(o, x);
     return true;
 }
 
@@ -271,7 +283,7 @@ bool ur__find_order(ur__segmenting *s)
 {
     ordering o = { .s = s };
     ur__bump *scratch = &s->w->g->scratch;
-    if (!find_dependencies(&o) || !find_lazy(&o) || !find_waiting(&o))
+    if (!find_dependencies(&o) || !find_classes(&o) || !find_waiting(&o))
         return false;
     s->order = ur__bump_alloc(scratch, (s->n + 1) * sizeof *s->order);
     o.done = ur__bump_alloc(scratch, s->n + 1);

@@ -289,8 +289,9 @@ static bool prepare(ur__segmenting *s, ur__choice *c)
     c->entry = ur__bump_alloc(b, (2 * n + objects) * sizeof *c->entry);
     c->instance = ur__bump_alloc(b, (2 * objects + s->spots[s->n]) * sizeof *c->instance);
     c->place = ur__bump_alloc(b, (2 * s->spots[s->n] + 1) * sizeof *c->place);
-    return (c->place && c->segment && c->begin && c->dropped && c->needed && c->low && c->high && c->saved &&
-            c->again && c->again_in && c->repeated && c->ran_again && c->entry && c->instance) ||
+    return (c->place && c->segment && c->begin && c->dropped && c->needed && c->low && c->high &&
+            c->saved && c->again && c->again_in && c->repeated && c->ran_again && c->entry &&
+            c->instance) ||
            ur__out_of_memory(&s->w->g->owner);
 }
 

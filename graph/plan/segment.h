@@ -36,7 +36,7 @@ typedef struct ur__spot {
 /* Neighbouring cells that some step touches together. */
 typedef struct ur__object {
     uint32_t first, last;               /* cells */
-    uint32_t made, done;                /* positions of the first and the last step that writes it */
+    uint32_t made, done;                /* positions of the first and the last of its writers */
     bool arena, forward;                /* forward: only such steps write it */
 } ur__object;
 
@@ -108,7 +108,7 @@ typedef struct ur__choice {
     uint32_t *place, n_places;          /* instances of the spots of entries */
     size_t bytes;                       /* of the arena */
 } ur__choice;
-enum { UR__NONE = UINT32_MAX };
+#define UR__NONE UINT32_MAX
 
 /* Whether a place is one of those that cells are made of. */
 bool ur__tracked(const ur__segmenting *s, const ur__touch *t);

@@ -28,7 +28,8 @@ static void note_strided(touches *x, ur__loc *at, int how, int type, int rank,
         low += far < 0 ? far : 0;
         high += far > 0 ? far : 0;
     }
-    note(x, at, how, at->offset + (uint64_t)(low * size), at->offset + (uint64_t)((high + 1) * size));
+    note(x, at, how, at->offset + (uint64_t)(low * size),
+         at->offset + (uint64_t)((high + 1) * size));
 }
 
 static void note_all(touches *x, ur__loc *at, int how, size_t bytes)
