@@ -161,6 +161,7 @@ typedef struct tape_case {
     int threads[2];             /* two numbers of threads that must not matter */
     bool *cancels;              /* receives whether a looser bound was needed; NULL: none is */
     bool small;                 /* rewrites are made wherever they can be, worth it or not */
+    bool *repeats;              /* receives whether steps ran again within a budget, or NULL */
     double part;                /* of a plan's memory, that another has as its budget; 0 none */
     size_t budget;              /* in bytes */
 } tape_case;
@@ -272,12 +273,11 @@ static inline size_t tape_least(const char *why)
  * by each section of a tape by itself. Rewrites that are not worth it may cut sums elsewhere then:
  * those come out the same within rounding. */
 static inline bool tape_within(const tape_case *c, const tape_result a[TAPE_ROUNDS],
-                               char why[TAPE_WHY], bool *repeats)
+                               char why[TAPE_WHY])
 {
     tape_result b[TAPE_ROUNDS] = { { 0 } };
     tape_case less = *c;
     less.budget = (size_t)(c->part * (double)a[TAPE_NEW].arena);
-    *repeats = false;
     if (!less.budget)
         return true;
     bool same = tape_rounds(&less, c->off, c->threads[0], b, why);
@@ -286,7 +286,8 @@ static inline bool tape_within(const tape_case *c, const tape_result a[TAPE_ROUN
         same = tape_rounds(&less, c->off, c->threads[0], b, why);
     }
     for (int i = 0; same && i < TAPE_ROUNDS; i++) {
-        *repeats |= b[i].repeats;
+        if (c->repeats)
+            *c->repeats |= b[i].repeats;
         if (b[i].arena > less.budget)
             same = snprintf(why, TAPE_WHY, "%zu bytes within a budget of %zu", b[i].arena,
                             less.budget) < 0;
@@ -301,7 +302,7 @@ static inline bool tape_within(const tape_case *c, const tape_result a[TAPE_ROUN
 /* Whether the case gives what node by node gave (tape_rounds with off NULL), and the same bits
  * wherever bits must be the same. */
 static inline bool tape_agrees(const tape_case *c, const tape_result want[TAPE_ROUNDS],
-                               char why[TAPE_WHY], bool *repeats)
+                               char why[TAPE_WHY])
 {
     static const char *name[] = { "a new plan", "a cached plan", "a plan run again", "other data",
                                   "other data recorded", "a gradient added" };
@@ -318,7 +319,7 @@ static inline bool tape_agrees(const tape_case *c, const tape_result want[TAPE_R
             same = *c->cancels = tape_near(&want[i], &a[i], 10 * tape_bound(c->type), name[i], why);
         same = same && tape_equal(&a[i], &b[i], "two numbers of threads", why);
     }
-    same = same && tape_within(c, a, why, repeats);
+    same = same && tape_within(c, a, why);
     tape_free(a);
     tape_free(b);
     return same;
@@ -344,7 +345,7 @@ static inline int tape_main(const tape_case *c)
     static tape_result want[TAPE_ROUNDS];
     char why[TAPE_WHY] = "";
     ur_set_allocator(tape_memory, NULL);
-    bool repeats, same = tape_rounds(c, NULL, 1, want, why) && tape_agrees(c, want, why, &repeats);
+    bool same = tape_rounds(c, NULL, 1, want, why) && tape_agrees(c, want, why);
     printf("%s\n", same ? "no difference" : why);
     tape_free(want);
     return !same;

@@ -23,7 +23,8 @@ typedef struct blocks {
     int n_places;
 } blocks;
 
-/* Rows that have to be told from the classes of one of them. */
+/* A value as long as there are rows might be one of each, or, as the weights of classes are, one for
+ * all: told apart unless there are as many classes as rows. */
 static bool ambiguous(const ur__call *c, size_t rows)
 {
     const ur__routine *f = c->routine;
@@ -186,7 +187,7 @@ static bool append_all(blocks *b)
 {
     ur__segmenting *s = b->s;
     ur__plan *p = s->w->p;
-    const size_t block = (size_t)ur__gemm_block((ptrdiff_t)(b->rows | 1));
+    const size_t block = (size_t)ur__gemm_block(b->rows ? (ptrdiff_t)b->rows : 1);
     const size_t room = b->n + p->n_commits + s->n_tall * (s->n_cuts + b->rows / block + 1);
     uint32_t *tall = ur__bump_alloc(&s->w->g->scratch, room * sizeof *tall), number = 0;
     ur__member m;

@@ -155,7 +155,6 @@ ur__plan *ur__plan_new(ur_graph *g)
     }
     if ((p = new_plan(g, usual)))
         p->saved[UR__BIT_segment] = (double)usual - (double)p->arena_bytes;
-    ur__bump_free(&g->scratch);         /* who has a budget would rather have the memory */
     return p;
 }
 

@@ -115,16 +115,17 @@ static void print_merged(FILE *to, const ur__plan *p, int rewrite)
 static void print_missed(ur_graph *g, FILE *to, const ur__plan *p, int rewrite)
 {
     const uint32_t off = g->off;
-    const size_t done = g->done, n_kept = g->n_kept;
+    const size_t done = g->done, n_kept = g->n_kept, budget = g->budget;
     fputs("off", to);
     if (p->done > 0)                    /* of a section, whose beginning is run */
         return;
     g->off = p->off & ~(1u << rewrite);
-    g->done = g->n_kept = 0;
+    g->done = g->n_kept = g->budget = 0;
     ur__plan *with = ur__plan_new(g);
     g->off = off;
     g->done = done;
     g->n_kept = n_kept;
+    g->budget = budget;
     if (!with)
         return;
     fputs("; with it: ", to);
