@@ -26,7 +26,7 @@ typedef struct band {
 static bool look_at_whole(ur__member *m, const ur__step *s)
 {
     const ur__call *c = s->body;
-    *m = (ur__member){ .step = s };
+    ur__begin_member(m, s);
     if (s->what != UR__CALL)
         return false;
     const ur__routine *f = c->routine;

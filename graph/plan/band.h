@@ -21,6 +21,14 @@ typedef struct ur__member {
     ur__touched value[UR__TOUCHED];
 } ur__member;
 
+/* It has no values yet; they are not cleared, since there is one of these for every step. */
+static inline void ur__begin_member(ur__member *m, const ur__step *s)
+{
+    m->step = s;
+    m->sums = false;
+    m->n = 0;
+}
+
 /* Whether a step can be cut by rows, *rows of them (0: as many as the result of a product has), and
  * what it touches then. A gang can where its products sum over the rows, if it is asked for. */
 bool ur__by_rows(const ur_graph *g, ur__member *m, const ur__step *s, size_t *rows, bool gangs);

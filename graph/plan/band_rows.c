@@ -103,7 +103,7 @@ static bool look_at_gang(ur__member *m, const ur__contraction *c, size_t rows)
 
 bool ur__by_rows(const ur_graph *g, ur__member *m, const ur__step *s, size_t *rows, bool gangs)
 {
-    *m = (ur__member){ .step = s };
+    ur__begin_member(m, s);
     if (s->what == UR__CONTRACT && ((const ur__contraction *)s->body)->gang)
         return gangs && look_at_gang(m, s->body, *rows);
     switch (s->what) {

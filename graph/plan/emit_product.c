@@ -171,7 +171,7 @@ static bool append_product(ur__work *w, uint32_t node, const ur__contraction *c)
 /* Whether rows of a sequence, put together from its steps, become known from the last on. */
 static bool known_from_the_end(const ur__work *w, uint32_t id)
 {
-    id = ur__root(w, id, NULL);
+    id = ur__root(w, id);
     if (w->role[id] != R_ACCUMULATE || w->stored[id] != UR__TILED || w->t->node[id].n_in < 2)
         return false;
     uint32_t first = ur__in(w, id)[0], last = ur__in(w, id)[w->t->node[id].n_in - 1];
