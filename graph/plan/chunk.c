@@ -18,8 +18,8 @@ static int64_t inner(const ur__work *w, uint32_t product)
     return a->dim[a->rank - (ur__attr(w, product)[0] ? 2 : 1)];
 }
 
-/* A merged sum of products alone whose terms become known one after another, first to last or (`falling`)
- * last to first. */
+/* A merged sum of products alone whose terms become known one after another, first to last or
+ * (`falling`) last to first. */
 static bool progressive(const ur__work *w, uint32_t id, bool *falling)
 {
     uint32_t n = w->t->node[id].n_in;
