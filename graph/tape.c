@@ -146,17 +146,15 @@ ur_node ur__append_shaped(ur_graph *g, ur_at at, const ur_op *op, const uint32_t
         return (ur_node){ g, 0, 0 };
     }
     ur__node *x = &t->node[t->n];
-    uint32_t *operand = t->operand + t->n_operands;
-    int64_t *word = t->attr + t->n_attrs;
     *x = (ur__node){
         .op = op, .shape = shape, .in = (uint32_t)t->n_operands, .n_in = (uint32_t)n_in,
         .attr = (uint32_t)t->n_attrs, .n_attr = (uint16_t)n_attr, .type = (uint8_t)type,
         .flags = (uint8_t)flags,
     };
     for (size_t i = 0; i < n_in; i++)
-        operand[i] = in[i];
+        t->operand[t->n_operands + i] = in[i];
     for (size_t i = 0; i < n_attr; i++)
-        word[i] = attr[i];
+        t->attr[t->n_attrs + i] = attr[i];
     t->origin[t->n] = g->rule_of ? *g->rule_of
                                  : (ur__origin){ .at = at, .scope = g->scope };
     t->origin[t->n].anchor = g->anchor;

@@ -46,11 +46,11 @@ void ur_give(ur_rule *r, int operand, ur_node x)
     const ur_node to = r->in[operand];
     if (g->owner.failed || !e->needs[to.id])
         return;
-    const ur__node *y = ur__at(g, r->y.id);
+    const ur_op *op = ur__at(g, r->y.id)->op;
     if (ur__fault_hook)
-        x = ur__fault_hook(ur__fault_user, y->op, operand, to, x);
+        x = ur__fault_hook(ur__fault_user, op, operand, to, x);
     bool live = ur__live(x) && x.owner == g;
-    if (live && ur__at(g, x.id)->shape != ur__at(g, to.id)->shape && y->op->kind == UR_MAP) {
+    if (live && ur__at(g, x.id)->shape != ur__at(g, to.id)->shape && op->kind == UR_MAP) {
         ur_shape s = ur__shape_of(to)->s;
         ur_node sum = ur__sum_rows(e, x, &s);
         x = ur__live(sum) ? sum : ur__sum_to(NULL, x, &s);
