@@ -35,8 +35,8 @@ ur_node ur__split_concat(ur__expansion *e, const ur__product *p)
     int flags = 0;
     for (uint32_t i = 0; i < n; i++) {
         ur__product q = { .a = ur__operand_of(g, p->a, i), .transposed = { 0, p->transposed[1] } };
-        int64_t length = ur_dim(q.a, -1);
-        q.b = ur__once(e, &ur__op_slice, &p->b, 1, (int64_t[]){ axis, begin, length }, 3);
+        const int64_t length = ur_dim(q.a, -1), place[] = { axis, begin, length };
+        q.b = ur__once(e, &ur__op_slice, (const ur_node[]){ p->b }, 1, place, 3);
         if (!ur__live(q.b))
             return UR_NIL;
         ur_node y = ur__swap_gather(e, &q);
