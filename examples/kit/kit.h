@@ -279,6 +279,16 @@ typedef struct {
 } kit_text;
 bool kit_read_text(const char *path, kit_text *text); /* fails as kit_read_file does */
 
+/* ---- Random numbers (random.c) -----------------------------------------------------------------
+ * For synthetic tasks and the order of examples; the same on every machine. The state is any number
+ * to start from. */
+uint64_t kit_random(uint64_t *state);
+double kit_uniform(uint64_t *state);            /* in [0, 1) */
+double kit_normal(uint64_t *state);             /* mean 0, variance 1 */
+int kit_below(uint64_t *state, int n);          /* 0 .. n-1; n > 0 */
+/* The numbers 0 .. n-1 shuffled, by seed and epoch alone: a resumed run finds its place again. */
+void kit_order(int order[], int n, uint64_t seed, int64_t epoch);
+
 /* ---- Files, numbers, time, interrupts (text.c) -------------------------------------------------
  * Reads a whole file; *bytes is the caller's to free, and a 0 that *n does not count follows the
  * last byte. Fails, leaving *bytes NULL and *n 0, for a path that is NULL, does not exist, is a

@@ -137,6 +137,10 @@ void kit_run_plot(const char *title, const kit_run *const runs[], size_t n);
 void kit_run_table(const char *what, const char *const names[], const kit_run *const runs[],
                    size_t n);
 
+/* Writes the tape of a graph as Graphviz DOT (draw.c): to a file by kit_write_aside, or, where the
+ * path is "-", to the standard output. Dies when it cannot. */
+void kit_write_dot(const char *path, ur_graph *g);
+
 void kit_run_free(kit_run *r); /* curves and facts; the rest is the program's */
 
 /* For run.c. */
