@@ -82,6 +82,8 @@ void kit_need(const void *graph_or_store);
  * settings. */
 ur_type kit_run_type(void);
 ur_graph *kit_run_graph(int mode);
+/* n numbers as a graph's precision has them, in memory of its tape: for ur_input. */
+const void *kit_numbers(ur_graph *g, const double x[], size_t n);
 /* The optimiser of the settings. momentum and nesterov have 0.9. */
 ur_optim *kit_run_optim(ur_params *ps);
 

@@ -44,6 +44,17 @@ ur_graph *kit_run_graph(int mode)
     return g;
 }
 
+const void *kit_numbers(ur_graph *g, const double x[], size_t n)
+{
+    if (ur_precision(g) == UR_F64)
+        return x;
+    float *y = ur_graph_alloc(g, n * sizeof *y);
+    kit_need(g);
+    for (size_t i = 0; i < n; i++)
+        y[i] = (float)x[i];
+    return y;
+}
+
 ur_optim *kit_run_optim(ur_params *ps)
 {
     const char *name = set->optim;
