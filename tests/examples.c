@@ -14,6 +14,7 @@ typedef struct {
 
 static const example examples[] = {
     { "hello", "--updates 50", "loss ", "hello", 0.1 },
+    { "markov", "--states 8 --updates 40", NULL, "synthetic", 0.95 },
     { "newcell", "--updates 500", NULL, "gradients: 252 numbers of 8 tensors", 0.1 },
 };
 enum { EXAMPLES = sizeof examples / sizeof *examples };
