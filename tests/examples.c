@@ -16,6 +16,7 @@ static const example examples[] = {
     { "hello", "--updates 50", "loss ", "hello", 0.1 },
     { "markov", "--states 8 --updates 40", NULL, "synthetic", 0.95 },
     { "newcell", "--updates 500", NULL, "gradients: 252 numbers of 8 tensors", 0.1 },
+    { "vanishing", "--length 20 --updates 200", "mean loss ", "synthetic", 0.5 },
 };
 enum { EXAMPLES = sizeof examples / sizeof *examples };
 
