@@ -13,6 +13,7 @@ typedef struct {
 } example;
 
 static const example examples[] = {
+    { "adding", "--length 10 --hidden 16 --updates 200", NULL, "synthetic", 0.5 },
     { "hello", "--updates 50", "loss ", "hello", 0.1 },
     { "markov", "--states 8 --updates 40", NULL, "synthetic", 0.95 },
     { "newcell", "--updates 500", NULL, "gradients: 252 numbers of 8 tensors", 0.1 },

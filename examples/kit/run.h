@@ -84,6 +84,9 @@ ur_type kit_run_type(void);
 ur_graph *kit_run_graph(int mode);
 /* n numbers as a graph's precision has them, in memory of its tape: for ur_input. */
 const void *kit_numbers(ur_graph *g, const double x[], size_t n);
+/* Gives the gates of an lstm or a gru the biases for a memory of up to T >= 2 steps (chrono.c);
+ * other cells stay as they are. To be called when all parameters of the store have been made. */
+void kit_chrono(ur_params *ps, const ur_cell *cell, int T, uint64_t seed);
 /* The optimiser of the settings. momentum and nesterov have 0.9. */
 ur_optim *kit_run_optim(ur_params *ps);
 
