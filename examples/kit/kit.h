@@ -279,6 +279,16 @@ typedef struct {
 } kit_text;
 bool kit_read_text(const char *path, kit_text *text); /* fails as kit_read_file does */
 
+/* ---- Arrays and lines (data.c) -----------------------------------------------------------------
+ * Zeros, and room for one element more in an array that has n and grew by this function alone. To
+ * be freed; they die when memory runs out. */
+void *kit_zeros(size_t n, size_t size);
+void *kit_grow(void *array, size_t n, size_t size);
+/* Cuts the next line off a text, without its end: *rest, or NULL behind the last one. */
+char *kit_next_line(char **rest);
+/* "folder/name"; to be freed. */
+char *kit_path_in(const char *folder, const char *name);
+
 /* ---- Random numbers (random.c) -----------------------------------------------------------------
  * For synthetic tasks and the order of examples; the same on every machine. The state is any number
  * to start from. */
@@ -288,6 +298,11 @@ double kit_normal(uint64_t *state);             /* mean 0, variance 1 */
 int kit_below(uint64_t *state, int n);          /* 0 .. n-1; n > 0 */
 /* The numbers 0 .. n-1 shuffled, by seed and epoch alone: a resumed run finds its place again. */
 void kit_order(int order[], int n, uint64_t seed, int64_t epoch);
+
+/* ---- Music (midi.c) ----------------------------------------------------------------------------
+ * Writes a standard MIDI file by kit_write_aside: notes[f * 128 + key] is not 0 where the key sounds
+ * in frame f; a key that goes on sounding is held. A frame lasts one beat of `bpm` a minute. */
+bool kit_midi(const char *path, const unsigned char *notes, size_t frames, double bpm);
 
 /* ---- Files, numbers, time, interrupts (text.c) -------------------------------------------------
  * Reads a whole file; *bytes is the caller's to free, and a 0 that *n does not count follows the
