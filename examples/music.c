@@ -123,7 +123,7 @@ static int by_length(const void *a, const void *b)
 /* Pieces of like length side by side: batch k of them, [T, B, ...], zeros beyond the ends. */
 typedef struct {
     int B, T, frames, *lengths;
-    int32_t *x, *y, *real;              /* [T,B,INPUTS], [T,B,KEYS], [T,B,1]; 0 or 1 */
+    int32_t *x, *y;                     /* [T,B,INPUTS], [T,B,KEYS]; 0 or 1 */
 } notes;
 
 static notes make_batch(const pieces *all, int k)
@@ -135,13 +135,11 @@ static notes make_batch(const pieces *all, int k)
     b.lengths = kit_zeros((size_t)b.B, sizeof *b.lengths);
     b.x = kit_zeros(rows * INPUTS, sizeof *b.x);
     b.y = kit_zeros(rows * KEYS, sizeof *b.y);
-    b.real = kit_zeros(rows, sizeof *b.real);
     for (int i = 0; i < b.B; i++) {
         b.lengths[i] = p[i].length;
         b.frames += p[i].length;
         b.x[i * INPUTS + BEGIN] = 1;
         for (int t = 0; t < p[i].length; t++) {
-            b.real[t * b.B + i] = 1;
             for (int key = 0; key < KEYS; key++) {
                 b.y[(t * b.B + i) * KEYS + key] = p[i].frame[t][key];
                 if (t + 1 < p[i].length)
@@ -187,7 +185,7 @@ static void part_free(part *p)
 {
     for (int k = 0; k < p->n; k++) {
         notes *b = &p->batches[k];
-        free(b->lengths), free(b->x), free(b->y), free(b->real);
+        free(b->lengths), free(b->x), free(b->y);
     }
     free(p->batches);
 }
@@ -227,9 +225,8 @@ static ur_node total(const model *m, ur_graph *g, const notes *b)
 {
     ur_node x = ur_cast(ur_ints(g, b->x, b->T, b->B, INPUTS));
     ur_node y = ur_cast(ur_ints(g, b->y, b->T, b->B, KEYS));
-    ur_node real = ur_cast(ur_ints(g, b->real, b->T, b->B, 1));
     ur_node each = ur_binary_cross_entropy_each(logits(m, x, b->lengths, NULL), y);
-    return ur_sum(ur_select(real, each));
+    return ur_sum(ur_within(each, b->lengths));
 }
 
 /* ---- Training and measuring ----------------------------------------------------------------- */

@@ -44,3 +44,27 @@ char *kit_path_in(const char *folder, const char *name)
              name);
     return path;
 }
+
+double *kit_read_months(const char *path, int *n, double *year)
+{
+    char *text;
+    size_t bytes;
+    int first, month, number = 0;
+    double *values = NULL;
+    *n = 0, *year = 0;
+    if (!kit_read_file(path, &text, &bytes))
+        exit(2);
+    for (char *rest = text, *line; (line = kit_next_line(&rest)) != NULL;) {
+        char *comma = strrchr(line, ',');
+        number++;
+        if (number == 1 || !*line)
+            continue;
+        if (*n == 0 && sscanf(line, "%*[\"]%d-%d", &first, &month) == 2)
+            *year = first + (month - 1) / 12.0;
+        values = kit_grow(values, (size_t)*n, sizeof *values);
+        if (!kit_parse(comma ? comma + 1 : line, &values[(*n)++]))
+            kit_die("'%s' line %d: '%s' is no number", path, number, comma ? comma + 1 : line);
+    }
+    free(text);
+    return values;
+}

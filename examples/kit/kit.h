@@ -288,6 +288,9 @@ void *kit_grow(void *array, size_t n, size_t size);
 char *kit_next_line(char **rest);
 /* "folder/name"; to be freed. */
 char *kit_path_in(const char *folder, const char *name);
+/* The last column of a CSV file below its first line, *n numbers, to be freed; in *year the time of
+ * the first one, where its line begins with a month as "1749-01", or 0. Dies where it cannot. */
+double *kit_read_months(const char *path, int *n, double *year);
 
 /* ---- Random numbers (random.c) -----------------------------------------------------------------
  * For synthetic tasks and the order of examples; the same on every machine. The state is any number
@@ -299,9 +302,14 @@ int kit_below(uint64_t *state, int n);          /* 0 .. n-1; n > 0 */
 /* The numbers 0 .. n-1 shuffled, by seed and epoch alone: a resumed run finds its place again. */
 void kit_order(int order[], int n, uint64_t seed, int64_t epoch);
 
+/* ---- Least squares (fit.c) ---------------------------------------------------------------------
+ * The linear autoregression of a series: w[0 .. lags] that makes
+ *     sum_t (x[t] - w[0] - sum_k w[k] x[t-k])^2,  lags <= t < n, smallest. */
+void kit_autoregression(const double x[], int n, int lags, double w[]);
+
 /* ---- Music (midi.c) ----------------------------------------------------------------------------
- * Writes a standard MIDI file by kit_write_aside: notes[f * 128 + key] is not 0 where the key sounds
- * in frame f; a key that goes on sounding is held. A frame lasts one beat of `bpm` a minute. */
+ * Writes a standard MIDI file by kit_write_aside: notes[f * 128 + key] is not 0 where the key
+ * sounds in frame f; a key that goes on sounding is held. A frame is a beat, `bpm` a minute. */
 bool kit_midi(const char *path, const unsigned char *notes, size_t frames, double bpm);
 
 /* ---- Files, numbers, time, interrupts (text.c) -------------------------------------------------

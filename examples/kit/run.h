@@ -87,6 +87,8 @@ const void *kit_numbers(ur_graph *g, const double x[], size_t n);
 /* Gives the gates of an lstm or a gru the biases for a memory of up to T >= 2 steps (chrono.c);
  * other cells stay as they are. To be called when all parameters of the store have been made. */
 void kit_chrono(ur_params *ps, const ur_cell *cell, int T, uint64_t seed);
+/* The values of a node as doubles. */
+void kit_values(ur_node x, double *out);
 /* The optimiser of the settings. momentum and nesterov have 0.9. */
 ur_optim *kit_run_optim(ur_params *ps);
 

@@ -55,6 +55,14 @@ const void *kit_numbers(ur_graph *g, const double x[], size_t n)
     return y;
 }
 
+void kit_values(ur_node x, double *out)
+{
+    const void *data = ur_data(x);
+    size_t n = data ? ur_count(x) : 0;
+    for (size_t i = 0; i < n; i++)
+        out[i] = ur_type_of(x) == UR_F64 ? ((const double *)data)[i] : ((const float *)data)[i];
+}
+
 ur_optim *kit_run_optim(ur_params *ps)
 {
     const char *name = set->optim;
