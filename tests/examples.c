@@ -5,6 +5,8 @@
 #include "tests/child.h"
 #include "tests/test.h"
 
+#include <sys/stat.h>
+
 /* A program's run in a second or less. `loss`: what stands before each loss that the program
  * prints; NULL where it keeps a log. The last loss is at most `falls` times the first. */
 typedef struct {
@@ -15,8 +17,13 @@ typedef struct {
 static const example examples[] = {
     { "adding", "--length 10 --hidden 16 --updates 200", NULL, "synthetic", 0.5 },
     { "copy", "--length 5 --recall 1 --hidden 16 --updates 200", NULL, "synthetic", 0.5 },
+    { "dna", "--folds 2 --seeds 1 --updates 25 --lr 2e-2 --threads 1", "loss ", "synthetic", 0.8 },
+    { "forecast", "--epochs 4 --hidden 8", NULL, "AR(12)", 0.97 },
+    { "forecast", "--task circle --window 4 --updates 60 --lr 1e-2", NULL, "synthetic", 0.7 },
     { "hello", "--updates 50", "loss ", "hello", 0.1 },
     { "markov", "--states 8 --updates 40", NULL, "synthetic", 0.95 },
+    { "music", "--hidden 32 --updates 30", NULL, "synthetic", 0.5 },
+    { "names", "--hidden 16 --epochs 3 --lr 1e-2", NULL, "synthetic", 0.8 },
     { "newcell", "--updates 500", NULL, "gradients: 252 numbers of 8 tensors", 0.1 },
     { "vanishing", "--length 20 --updates 200", "mean loss ", "synthetic", 0.5 },
 };
@@ -94,4 +101,93 @@ TEST(hello_draws_its_graph)
     CHECK_HAS(child.err, "--word has 1 letters");
 }
 
-TEST_MAIN(T(losses_fall), T(every_program_explains_itself), T(hello_draws_its_graph))
+/* Data as the programs want them, and with one thing wrong. */
+TEST(data_are_read_or_refused)
+{
+    static const struct {
+        const char *program, *file, *good, *bad, *says;
+    } files[] = {
+        { "dna --folds 2 --seeds 1 --updates 1", "dna.txt", "+,A,\tacgt\n-,B,\tttGt\n+,C,acga\n",
+          "+,A,acgt\n-,B,acg\n", "line 2 has 3 bases, but the first has 4" },
+        { "forecast --window 2 --horizon 2 --batch 1 --updates 1", "series.csv",
+          "m,v\n1,3\n2,5\n3,4\n4,6\n5,5\n6,8\n7,6\n8,9\n9,7\n10,8\n11,9\n12,8\n13,9\n14,7\n"
+          "15,8\n16,9\n17,9\n18,8\n19,7\n20,6\n", "m,v\n1,x\n", "line 2: 'x' is no number" },
+    };
+    char data[160];
+    for (size_t k = 0; k < sizeof files / sizeof *files; k++) {
+        snprintf(data, sizeof data, "--threads 1 --data %s", in_folder(files[k].file));
+        fill(in_folder(files[k].file), files[k].good);
+        if (!CHECK_INT(run(files[k].program, data, ""), 0))
+            printf("  %s said: %s", files[k].program, child.err);
+        CHECK(!strstr(child.out, "synthetic"));
+        fill(in_folder(files[k].file), files[k].bad);
+        CHECK_INT(run(files[k].program, data, ""), 2);
+        CHECK_INT(count(child.err, "\n"), 1);
+        CHECK_HAS(child.err, files[k].says);
+    }
+    CHECK_INT(run("forecast", "--window 2000", ""), 2);
+    CHECK_HAS(child.err, "1200 values are too few for --window 2000");
+}
+
+TEST(music_reads_chorales_and_writes_midi)
+{
+    static const char *const parts[] = { "train", "valid", "test" };
+    char arguments[500], name[64];
+    for (int k = 0; k < 3; k++) {
+        snprintf(name, sizeof name, "JSB_Chorales.%s.txt", parts[k]);
+        fill(in_folder(name), "60 64\n.\n62 65\n\n60 64 67\n");
+    }
+    snprintf(arguments, sizeof arguments,
+             "--threads 1 --updates 2 --hidden 4 --data %s --midi %s --frames 3",
+             child_folder, in_folder("a.mid"));
+    CHECK_INT(run("music", arguments, ""), 0);
+    CHECK_HAS(child.out, "nats a frame: validation ");
+    CHECK(memcmp(content(in_folder("a.mid")), "MThd\0\0\0\6\0\0\0\1", 12) == 0);
+    fill(in_folder(name), "60 64\n60 5\n");
+    CHECK_INT(run("music", arguments, ""), 2);
+    CHECK_HAS(child.err, "line 2: '5' is no MIDI note from 21 to 108");
+}
+
+TEST(names_reads_a_folder)
+{
+    char folder[130], arguments[400];
+    snprintf(folder, sizeof folder, "%s", in_folder("names"));
+    CHECK_INT(mkdir(folder, 0700), 0);
+    snprintf(arguments, sizeof arguments, "--threads 1 --updates 1 --hidden 2 --name Ua --data %s",
+             folder);
+    CHECK_INT(run("names", arguments, ""), 2);
+    CHECK_HAS(child.err, "is no folder with 2 to 100 files LANGUAGE.txt");
+    fill(in_folder("names/One.txt"), "Aba\nUbu\n\nA rather long name, with a comma\nBu\nE\n");
+    fill(in_folder("names/Two.txt"), "Lil\nLol\nLal\nLul\nLel\nLi\n");
+    CHECK_INT(run("names", arguments, ""), 0);
+    CHECK_HAS(child.out, "\nUa: ");
+}
+
+TEST(autoregression_finds_its_weights)
+{
+    double x[60] = { 1, -2 }, w[3];
+    for (int t = 2; t < 60; t++)
+        x[t] = 0.5 + 0.6 * x[t - 1] - 0.9 * x[t - 2];
+    kit_autoregression(x, 60, 2, w);
+    CHECK_NEAR(w[0], 0.5, 1e-10);
+    CHECK_NEAR(w[1], 0.6, 1e-10);
+    CHECK_NEAR(w[2], -0.9, 1e-10);
+}
+
+TEST(midi_holds_keys_and_ends_them)
+{
+    unsigned char notes[3 * 128] = { 0 };
+    notes[60] = notes[128 + 60] = notes[128 + 64] = 1;
+    static const unsigned char events[] = {
+        0, 0xff, 0x51, 3, 0x07, 0xa1, 0x20,                 /* 500,000 microseconds a beat */
+        0, 0x90, 60, 80, 96, 0x90, 64, 80, 96, 0x80, 60, 80, 0, 0x80, 64, 80, 0, 0xff, 0x2f, 0 };
+    CHECK(kit_midi(in_folder("b.mid"), notes, 3, 120));
+    const char *file = content(in_folder("b.mid"));
+    CHECK_INT((unsigned char)file[21], (int)sizeof events);
+    CHECK(memcmp(file + 22, events, sizeof events) == 0);
+}
+
+TEST_MAIN(T(losses_fall), T(every_program_explains_itself), T(hello_draws_its_graph),
+          T(data_are_read_or_refused), T(music_reads_chorales_and_writes_midi),
+          T(names_reads_a_folder), T(autoregression_finds_its_weights),
+          T(midi_holds_keys_and_ends_them))
