@@ -25,6 +25,8 @@ static const example examples[] = {
     { "music", "--hidden 32 --updates 30", NULL, "synthetic", 0.5 },
     { "names", "--hidden 16 --epochs 3 --lr 1e-2", NULL, "synthetic", 0.8 },
     { "newcell", "--updates 500", NULL, "gradients: 252 numbers of 8 tensors", 0.1 },
+    { "speech", "--updates 20 --hidden 16 --batch 4 --letters 2 --lr 0.01 --tested 4", NULL,
+      "letters wrong", 0.8 },
     { "trees", "--updates 60 --hidden 32 --lr 0.01", NULL, "held-out expressions", 0.8 },
     { "vanishing", "--length 20 --updates 200", "mean loss ", "synthetic", 0.5 },
 };
