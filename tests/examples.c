@@ -16,6 +16,8 @@ typedef struct {
 
 static const example examples[] = {
     { "adding", "--length 10 --hidden 16 --updates 200", NULL, "synthetic", 0.5 },
+    { "caption", "--updates 30 --features 24 --hidden 24 --batch 8 --lr 0.01 --tested 8", NULL,
+      "answers right", 0.9 },
     { "copy", "--length 5 --recall 1 --hidden 16 --updates 200", NULL, "synthetic", 0.5 },
     { "dna", "--folds 2 --seeds 1 --updates 25 --lr 2e-2 --threads 1", "loss ", "synthetic", 0.8 },
     { "forecast", "--epochs 4 --hidden 8", NULL, "AR(12)", 0.97 },
