@@ -16,6 +16,8 @@ typedef struct {
 
 static const example examples[] = {
     { "adding", "--length 10 --hidden 16 --updates 200", NULL, "synthetic", 0.5 },
+    { "calculator", "--updates 60 --hidden 32 --lr 0.01 --tested 64 --digits 2 1+2", NULL, "1+2=",
+      0.9 },
     { "caption", "--updates 30 --features 24 --hidden 24 --batch 8 --lr 0.01 --tested 8", NULL,
       "answers right", 0.9 },
     { "copy", "--length 5 --recall 1 --hidden 16 --updates 200", NULL, "synthetic", 0.5 },

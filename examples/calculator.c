@@ -1,0 +1,297 @@
+/* calculator.c: sums as text. An encoder reads "347+58" character by character, its last states are
+ * all that a decoder knows when it writes "405": sequence to sequence learning (Sutskever, Vinyals
+ * and Le 2014), on sums as in W. Zaremba and I. Sutskever, "Learning to execute", 2014.
+ *
+ *     s = 0;  s = encoder(E[x_t], s) for all t      s = decoder(F[y_t-1], s)
+ *                                                   p(y_t) = softmax(h_t V + b)
+ *
+ * The sum is read backwards, "85+743", so that the digits that count first are read last and near
+ * to where they are written; --forwards shows what it is worth. Numbers have 1 to --digits digits,
+ * each length as often, so that there are easy sums to begin with. One pair of numbers in eight is
+ * held out by a hash, a + b together with b + a; figures are those of held-out sums. */
+#include "examples/kit/run.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const char *cell = "gru";
+static int hidden = 128, embed = 32, batch = 64, digits = 3, tested = 2000;
+static bool forwards;
+
+static kit_option options[] = {
+    KIT_SAVED(KIT_MODEL, "cell", &cell, "elman|lstm|gru", "NAME", "kind of cell"),
+    KIT_SAVED(KIT_MODEL, "hidden", &hidden, "[1,65536]", "N", "units of encoder and decoder"),
+    KIT_SAVED(KIT_MODEL, "embed", &embed, "[1,65536]", "N", "numbers a character is embedded as"),
+    KIT_SAVED(KIT_MODEL, "digits", &digits, "[1,8]", "N", "of a number, at most"),
+    KIT_SAVED(KIT_MODEL, "forwards", &forwards, NULL, NULL, "reads sums as they are written"),
+    KIT_SAVED(KIT_FIXED, "batch", &batch, "[1,4096]", "N", "sums of an update"),
+    KIT_OPTION("tested", &tested, "[1,1000000]", "N", "sums of each length to test in the end"),
+    KIT_TRAINING,
+};
+enum { OPTIONS = sizeof options / sizeof *options };
+
+/* ---- Data ----------------------------------------------------------------------------------- */
+
+/* A space fills up the sum in front, begins the answer and ends it. */
+enum { SYMBOLS = 12, SPACE = 11, MOST_DIGITS = 8, UPDATES = 500, VALIDATED = 1024 };
+static const char symbol[] = "0123456789+ ";
+
+typedef struct {
+    int64_t a, b;
+} sum;
+
+static int sum_length(void)
+{
+    return 2 * digits + 1;
+}
+
+static int answer_length(void)
+{
+    return digits + 2;
+}
+
+static int64_t number(int length, uint64_t *random)
+{
+    int64_t value = 0;
+    for (int k = 0; k < length; k++)
+        value = 10 * value + (k == 0 && length > 1 ? 1 + kit_below(random, 9)
+                                                   : kit_below(random, 10));
+    return value;
+}
+
+/* A sum of those held out, or of the others; of any lengths, or of one where it is not 0. */
+static sum draw(bool held_out, int length, uint64_t *random)
+{
+    for (;;) {
+        sum q = { number(length ? length : 1 + kit_below(random, digits), random),
+                  number(length ? length : 1 + kit_below(random, digits), random) };
+        uint64_t pair = (uint64_t)(q.a * q.b) * 0x9e3779b97f4a7c15u + (uint64_t)(q.a + q.b);
+        if ((kit_random(&pair) % 8 == 0) == held_out)
+            return q;
+    }
+}
+
+/* Writes column b of x [T,B], the sum with spaces in front, of y [U,B], the answer and a space, and
+ * of fed [U,B], a space and the answer. */
+static void spell(sum q, int b, int32_t *x, int32_t *y, int32_t *fed)
+{
+    char text[4 * MOST_DIGITS];
+    int T = sum_length(), U = answer_length();
+    int n = snprintf(text, sizeof text, "%" PRId64 "+%" PRId64, q.a, q.b);
+    for (int t = 0; t < T; t++) {
+        int k = forwards ? n - T + t : T - 1 - t;
+        x[t * batch + b] = k < 0 || k >= n ? SPACE : (int32_t)(strchr(symbol, text[k]) - symbol);
+    }
+    n = snprintf(text, sizeof text, "%" PRId64, q.a + q.b);
+    for (int u = 0; u < U; u++) {
+        y[u * batch + b] = u < n ? text[u] - '0' : u == n ? SPACE : UR_IGNORE;
+        fed[u * batch + b] = u > 0 && u <= n ? text[u - 1] - '0' : SPACE;
+    }
+}
+
+/* ---- The model ------------------------------------------------------------------------------ */
+
+typedef struct {
+    ur_params *params;
+    ur_embedding embed;
+    ur_cell *encoder;
+    ur_decoder decoder;
+    kit_run run;
+    ur_graph *asking;
+    sum *asked;                             /* a batch, and as ids */
+    int32_t *x, *y, *fed;
+} model;
+
+static void build(model *m)
+{
+    ur_params *ps = m->params = ur_params_new(kit_run_type(), kit_settings.seed);
+    ur_cell *(*make)(ur_params *, const char *, int, int) =
+        strcmp(cell, "lstm") == 0 ? ur_lstm : strcmp(cell, "gru") == 0 ? ur_gru : ur_elman;
+    kit_need(ps);
+    m->embed = ur_embedding_new(ps, "read", SYMBOLS, embed);
+    m->encoder = make(ps, "encoder", embed, hidden);
+    m->decoder.embed = ur_embedding_new(ps, "written", SYMBOLS, embed);
+    m->decoder.cell = make(ps, "decoder", embed, hidden);
+    m->decoder.out = ur_linear_new(ps, "out", hidden, SYMBOLS);
+    kit_need(ps);
+    m->asked = calloc((size_t)batch, sizeof *m->asked);
+    m->x = calloc((size_t)(batch * sum_length()), sizeof *m->x);
+    m->y = calloc((size_t)(batch * answer_length()), sizeof *m->y);
+    m->fed = calloc((size_t)(batch * answer_length()), sizeof *m->fed);
+    if (!m->asked || !m->x || !m->y || !m->fed)
+        kit_die("out of memory");
+}
+
+/* Records the batch of m->asked: logits [U, B, symbols]. The decoder reads the true digits where it
+ * is told, its own ones else. */
+static ur_node record(model *m, ur_graph *g, bool told, ur_node *loss)
+{
+    ur_node s[2];
+    for (int b = 0; b < batch; b++)
+        spell(m->asked[b], b, m->x, m->y, m->fed);
+    ur_clear(g);
+    ur_cell_zero_states(g, m->encoder, batch, s);
+    ur_unroll(m->encoder, ur_embed(m->embed, ur_ints(g, m->x, sum_length(), batch)), s);
+    ur_node logits = ur_teach(m->decoder, ur_ints(g, m->fed, answer_length(), batch), NULL, s,
+                              .ratio = told ? 1 : 0);
+    *loss = ur_cross_entropy(logits, ur_ints(g, m->y, answer_length(), batch));
+    return logits;
+}
+
+/* The answers to the batch of m->asked; -1 for what is no number. */
+static void answer(model *m, int64_t answers[])
+{
+    size_t n = (size_t)(batch * answer_length());
+    int32_t *id = malloc(n * sizeof *id);
+    ur_node loss, best = ur_argmax(record(m, m->asking, false, &loss), -1);
+    if (!id)
+        kit_die("out of memory");
+    if (!ur_read(best, id, n))
+        kit_need(m->asking);
+    for (int b = 0; b < batch; b++) {
+        answers[b] = -1;
+        for (int u = 0; u < answer_length() && id[u * batch + b] < 10; u++)
+            answers[b] = (u == 0 ? 0 : 10 * answers[b]) + id[u * batch + b];
+    }
+    free(id);
+}
+
+/* ---- Training ------------------------------------------------------------------------------- */
+
+/* Learns a batch, drawn by the number of the update; see kit_run. */
+static double update(void *ctx, int64_t position)
+{
+    model *m = ctx;
+    ur_node loss;
+    uint64_t random = kit_settings.seed;
+    (void)position;
+    random = kit_random(&random) + (uint64_t)m->run.done;
+    for (int b = 0; b < batch; b++)
+        m->asked[b] = draw(false, 0, &random);
+    record(m, m->run.graph, true, &loss);
+    ur_backward(loss);
+    if (!ur_run(m->run.graph))
+        kit_need(m->run.graph);
+    if (!ur_step(m->run.optim))
+        kit_need(m->params);
+    return ur_value(loss);
+}
+
+/* The mean loss of sums that are held out, of numbers of full length. */
+static bool validate(void *ctx, double *mean)
+{
+    model *m = ctx;
+    uint64_t random = ~kit_settings.seed;
+    double total = 0;
+    int batches = (VALIDATED + batch - 1) / batch;
+    for (int k = 0; k < batches && !kit_interrupted; k++) {
+        ur_node loss;
+        for (int b = 0; b < batch; b++)
+            m->asked[b] = draw(true, digits, &random);
+        record(m, m->asking, true, &loss);
+        if (!ur_run(m->asking))
+            kit_need(m->asking);
+        total += ur_value(loss);
+    }
+    *mean = total / batches;
+    return !kit_interrupted;
+}
+
+/* The rate falls along a half cosine to a hundredth at the end of the run. */
+static void set_schedule(ur_optim *optim)
+{
+    int64_t goal = kit_settings.updates > 0 ? kit_settings.updates : kit_settings.epochs * UPDATES;
+    ur_set_schedule(optim, ur_schedule_cosine(0, goal > 0 ? (double)goal : 1, 0.01));
+}
+
+/* ---- The program ---------------------------------------------------------------------------- */
+
+/* How many of the held-out sums are right to the last digit, by length of the numbers. */
+static void report(model *m)
+{
+    int64_t *answers = malloc((size_t)batch * sizeof *answers);
+    uint64_t random = ~kit_settings.seed + 1;
+    char share[64];
+    if (!answers)
+        kit_die("out of memory");
+    for (int length = 1; length <= digits && !kit_interrupted; length++) {
+        int right = 0;
+        for (int k = 0; k < tested; k++) {
+            int b = k % batch;
+            for (int i = 0; i < batch && b == 0; i++)
+                m->asked[i] = draw(true, length, &random);
+            if (b == 0)
+                answer(m, answers);
+            right += answers[b] == m->asked[b].a + m->asked[b].b;
+        }
+        kit_number(share, "%.2f", 100.0 * right / tested);
+        printf("numbers of %d digit%s: %s%% of %d held-out sums right, as %" PRId64 "+%" PRId64
+               "=%" PRId64 "\n", length, length > 1 ? "s" : "", share, tested, m->asked[0].a,
+               m->asked[0].b, answers[0]);
+    }
+    free(answers);
+}
+
+static sum parse(const char *text)
+{
+    char a[MOST_DIGITS + 1] = "", b[MOST_DIGITS + 1] = "";
+    int end = 0;
+    if (sscanf(text, "%8[0-9]+%8[0-9]%n", a, b, &end) != 2 || text[end] != 0
+        || strlen(a) > (size_t)digits || strlen(b) > (size_t)digits)
+        kit_die("'%s' is no sum of two numbers of 1 to %d digits, as 12+345", text, digits);
+    return (sum){ atoll(a), atoll(b) };
+}
+
+static void calculate(model *m, char *const sums[], int n)
+{
+    int64_t *answers = malloc((size_t)batch * sizeof *answers);
+    if (!answers)
+        kit_die("out of memory");
+    for (int k = 0; k < n; k++) {
+        m->asked[0] = parse(sums[k]);
+        answer(m, answers);
+        printf("%s=%" PRId64 "\n", sums[k], answers[0]);
+    }
+    free(answers);
+}
+
+int main(int argc, char **argv)
+{
+    static model m;
+    kit_settings.epochs = 30, kit_settings.lr = 4e-3;
+    int n = kit_args(&(kit_usage){
+        "Learns to add numbers that it reads and writes as text.",
+        "calculator --save sums.safetensors --plot sums.svg\n"
+        "calculator --resume sums.safetensors 12+345 999+1",
+        "SUM...", options, OPTIONS }, argc, argv);
+    kit_catch_interrupt();
+    printf("calculator: synthetic sums, from seed %" PRIu64 "\n",
+           kit_settings.seed);
+    kit_run_prepare("calculator 1", options, OPTIONS, NULL, NULL, 1);
+    for (int k = 0; k < n; k++)
+        parse(argv[1 + k]);
+    build(&m);
+    m.asking = kit_run_graph(UR_INFER);
+    m.run = (kit_run){ .graph = kit_run_graph(UR_TRAIN), .params = m.params,
+                       .optim = kit_run_optim(m.params), .update = update, .validate = validate,
+                       .ctx = &m, .per_epoch = UPDATES, .items = batch, .unit = "sums" };
+    set_schedule(m.run.optim);
+    if (kit_run_train(&m.run)) {
+        report(&m);
+        calculate(&m, argv + 1, n);
+    }
+    kit_run_plot("sums", (const kit_run *[]){ &m.run }, 1);
+    ur_graph_free(m.run.graph);
+    ur_graph_free(m.asking);
+    ur_optim_free(m.run.optim);
+    ur_params_free(m.params);
+    kit_run_free(&m.run);
+    free(m.asked);
+    free(m.x);
+    free(m.y);
+    free(m.fed);
+    if (fflush(stdout) != 0 || ferror(stdout))
+        kit_die("cannot write to the standard output");
+    return kit_interrupted ? KIT_INTERRUPTED : 0;
+}
