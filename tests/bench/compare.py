@@ -240,7 +240,7 @@ def write_document(o, load, listing, threads, name, new, peers):
              'that of the first and of the last step. The peers are described in '
              '[peers.py](peers.py).', '']
     for text in sorted(kept, reverse=True):
-        lines += [text, '', *section(when[text], kept[text])]
+        lines += [text, '', *section(when.get(text, ''), kept[text])]
     aside = Path(o.out + '.new')
     aside.write_text('\n'.join(lines))
     aside.replace(o.out)
