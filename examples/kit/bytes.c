@@ -70,11 +70,9 @@ bool kit_vocabulary_parse(kit_vocabulary *v, const char *text)
     return n > 0;
 }
 
-bool kit_read_text(const char *path, kit_text *text)
+/* Takes over `bytes`. */
+static void use_text(kit_text *text, char *bytes)
 {
-    char *bytes;
-    if (!kit_read_file(path, &bytes, &text->n))
-        return false;
     uint64_t h = 0xcbf29ce484222325u; /* FNV-1a, 64 bits (Fowler, Noll and Vo, 1991) */
     for (size_t i = 0; i < text->n; i++)
         h = (h ^ (unsigned char)bytes[i]) * 0x100000001b3u;
@@ -85,5 +83,29 @@ bool kit_read_text(const char *path, kit_text *text)
         kit_die("out of memory");
     kit_vocabulary_encode(&text->vocabulary, bytes, text->n, text->ids);
     free(bytes);
+}
+
+bool kit_read_text(const char *path, kit_text *text)
+{
+    char *bytes;
+    if (!kit_read_file(path, &bytes, &text->n))
+        return false;
+    use_text(text, bytes);
     return true;
+}
+
+void kit_made_up_text(kit_text *text, uint64_t seed)
+{
+    enum { N = 20000, LINE = 64 };
+    static const char *const who[] = { "the cat", "a dog", "the mouse", "an owl" };
+    static const char *const does[] = { " sees ", " likes ", " hunts " };
+    char *bytes = malloc(N + LINE);
+    if (!bytes)
+        kit_die("out of memory");
+    for (size_t n = 0; n < N;) {
+        const char *a = who[kit_below(&seed, 4)], *b = does[kit_below(&seed, 3)];
+        n += (size_t)snprintf(bytes + n, LINE, "%s%s%s.\n", a, b, who[kit_below(&seed, 4)]);
+    }
+    text->n = N;
+    use_text(text, bytes);
 }

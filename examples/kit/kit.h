@@ -278,6 +278,8 @@ typedef struct {
     char print[64];
 } kit_text;
 bool kit_read_text(const char *path, kit_text *text); /* fails as kit_read_file does */
+/* 20,000 bytes of a tiny made-up language, for programs without a file. */
+void kit_made_up_text(kit_text *text, uint64_t seed);
 
 /* ---- Arrays and lines (data.c) -----------------------------------------------------------------
  * Zeros, and room for one element more in an array that has n and grew by this function alone. To

@@ -143,8 +143,7 @@ static int64_t begin(kit_run *r)
     const struct kit_settings *set = &kit_settings;
     if (set->resume)
         kit_run_resume(r);
-    bool by_updates = set->updates > 0 || kit_given(&set->updates);
-    int64_t goal = by_updates ? set->updates : set->epochs * r->per_epoch;
+    int64_t goal = kit_run_goal(r->per_epoch);
     if (r->done > 0 && r->done >= goal && r->position < r->per_epoch)
         kit_warn("'%s' is at update %" PRId64 " already; --epochs or --updates sets a later goal",
                  set->resume, r->done);
@@ -202,6 +201,15 @@ bool kit_run_train(kit_run *r)
     }
     conclude(r);
     return !kit_interrupted;
+}
+
+void kit_run_batch(const kit_run *r, ur_batches *all, int64_t position, ur_batch *b)
+{
+    ur_batches_state now = ur_batches_tell(all), at = { now.seed, r->epoch, position };
+    if (now.epoch != at.epoch || now.position != at.position)
+        ur_batches_seek(all, at);
+    if (!ur_next_batch(all, b))
+        kit_die("the data has no batch %" PRId64 " in epoch %" PRId64, position + 1, r->epoch + 1);
 }
 
 void kit_run_free(kit_run *r)

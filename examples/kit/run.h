@@ -36,7 +36,8 @@ extern struct kit_settings {
     const char *optim, *save, *resume, *log, *plot;
     const char *precision;      /* "float" */
     double lr, clip;            /* 2e-3, 5 */
-    int64_t epochs, updates;    /* 5, and 0: that many epochs; updates are for the whole run */
+    int64_t epochs, updates;    /* 5, and 0: that many epochs; updates are for the whole run, and
+                                   come first unless the command line has --epochs */
     uint64_t seed;              /* 1 */
     int threads;                /* 0: one a core */
 } kit_settings;
@@ -89,8 +90,13 @@ const void *kit_numbers(ur_graph *g, const double x[], size_t n);
 void kit_chrono(ur_params *ps, const ur_cell *cell, int T, uint64_t seed);
 /* The values of a node as doubles. */
 void kit_values(ur_node x, double *out);
-/* The optimiser of the settings. momentum and nesterov have 0.9. */
+/* The optimiser of the settings. momentum and nesterov have 0.9. And in two steps, for a program
+ * with a recipe of its own: the method, and an optimiser that clips as the settings say. */
 ur_optim *kit_run_optim(ur_params *ps);
+ur_method kit_run_method(void);
+ur_optim *kit_run_optim_with(ur_params *ps, ur_method method);
+/* Updates that the settings want in all, for schedules. */
+int64_t kit_run_goal(int64_t per_epoch);
 
 /* ---- A run (run.c) ------------------------------------------------------------------------ */
 
@@ -147,6 +153,9 @@ void kit_run_table(const char *what, const char *const names[], const kit_run *c
 /* Writes the tape of a graph as Graphviz DOT (draw.c): to a file by kit_write_aside, or, where the
  * path is "-", to the standard output. Dies when it cannot. */
 void kit_write_dot(const char *path, ur_graph *g);
+
+/* For `update`: the batch at `position` of the epoch, also where the run is taken up there. */
+void kit_run_batch(const kit_run *r, ur_batches *all, int64_t position, ur_batch *b);
 
 void kit_run_free(kit_run *r); /* curves and facts; the rest is the program's */
 

@@ -63,7 +63,7 @@ void kit_values(ur_node x, double *out)
         out[i] = ur_type_of(x) == UR_F64 ? ((const double *)data)[i] : ((const float *)data)[i];
 }
 
-ur_optim *kit_run_optim(ur_params *ps)
+ur_method kit_run_method(void)
 {
     const char *name = set->optim;
     ur_method m = strcmp(name, "adagrad") == 0 ? ur_adagrad(set->lr)
@@ -74,11 +74,27 @@ ur_optim *kit_run_optim(ur_params *ps)
     m.nesterov = strcmp(name, "nesterov") == 0;
     if (m.nesterov || strcmp(name, "momentum") == 0)
         m.momentum = 0.9;
-    ur_optim *optim = ur_optim_new(ps, m);
+    return m;
+}
+
+ur_optim *kit_run_optim_with(ur_params *ps, ur_method method)
+{
+    ur_optim *optim = ur_optim_new(ps, method);
     kit_need(ps);
     kit_need(optim ? ps : NULL);
     ur_clip_norm(optim, set->clip);
     return optim;
+}
+
+ur_optim *kit_run_optim(ur_params *ps)
+{
+    return kit_run_optim_with(ps, kit_run_method());
+}
+
+int64_t kit_run_goal(int64_t per_epoch)
+{
+    bool by_updates = kit_given(&set->updates) || (set->updates > 0 && !kit_given(&set->epochs));
+    return by_updates ? set->updates : set->epochs * per_epoch;
 }
 
 /* ---- Settings ---- */
