@@ -31,6 +31,8 @@ static const example examples[] = {
     { "newcell", "--updates 500", NULL, "gradients: 252 numbers of 8 tensors", 0.1 },
     { "speech", "--updates 20 --hidden 16 --batch 4 --letters 2 --lr 0.01 --tested 4", NULL,
       "letters wrong", 0.8 },
+    { "transformer", "--updates 60 --width 16 --layers 2 --block 16 --lr 1e-2 --sample 20", NULL,
+      "transformer  ", 0.9 },
     { "trees", "--updates 60 --hidden 32 --lr 0.01", NULL, "held-out expressions", 0.8 },
     { "vanishing", "--length 20 --updates 200", "mean loss ", "synthetic", 0.5 },
 };
