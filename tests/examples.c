@@ -31,6 +31,12 @@ static const example examples[] = {
     { "newcell", "--updates 500", NULL, "gradients: 252 numbers of 8 tensors", 0.1 },
     { "speech", "--updates 20 --hidden 16 --batch 4 --letters 2 --lr 0.01 --tested 4", NULL,
       "letters wrong", 0.8 },
+    { "tagger", "--updates 60 --lr 1e-2 --words 8 --letters 8 --spelling 8 --hidden 8", NULL,
+      "test.tsv: ", 0.8 },
+    { "tagger", "--updates 30 --lr 1e-2 --words 8 --letters 8 --spelling 8 --hidden 8 --crf "
+      "--buckets 3,5", NULL, "tagger, crf", 0.9 },
+    { "tagger", "--updates 60 --lr 1e-2 --words 8 --letters 8 --spelling 8 --hidden 8 --task names "
+      "--show 1", NULL, "recall", 0.9 },
     { "transformer", "--updates 60 --width 16 --layers 2 --block 16 --lr 1e-2 --sample 20", NULL,
       "transformer  ", 0.9 },
     { "trees", "--updates 60 --hidden 32 --lr 0.01", NULL, "held-out expressions", 0.8 },
