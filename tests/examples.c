@@ -45,6 +45,8 @@ static const example examples[] = {
       "transformer  ", 0.9 },
     { "trees", "--updates 60 --hidden 32 --lr 0.01", NULL, "held-out expressions", 0.8 },
     { "vanishing", "--length 20 --updates 200", "mean loss ", "synthetic", 0.5 },
+    { "wordlm", "--hidden 24 --batch 8 --steps 16 --updates 150 --lr 1e-2 --tied "
+                "--neighbours cat --sample 2 the_cat", NULL, "nearest to cat:", 0.7 },
 };
 enum { EXAMPLES = sizeof examples / sizeof *examples };
 

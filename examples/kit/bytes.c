@@ -70,13 +70,18 @@ bool kit_vocabulary_parse(kit_vocabulary *v, const char *text)
     return n > 0;
 }
 
+void kit_print_of(char out[static 64], const char *bytes, size_t n)
+{
+    uint64_t h = 0xcbf29ce484222325u; /* FNV-1a, 64 bits (Fowler, Noll and Vo, 1991) */
+    for (size_t i = 0; i < n; i++)
+        h = (h ^ (unsigned char)bytes[i]) * 0x100000001b3u;
+    snprintf(out, 64, "%zu bytes, %016llx", n, (unsigned long long)h);
+}
+
 /* Takes over `bytes`. */
 static void use_text(kit_text *text, char *bytes)
 {
-    uint64_t h = 0xcbf29ce484222325u; /* FNV-1a, 64 bits (Fowler, Noll and Vo, 1991) */
-    for (size_t i = 0; i < text->n; i++)
-        h = (h ^ (unsigned char)bytes[i]) * 0x100000001b3u;
-    snprintf(text->print, sizeof text->print, "%zu bytes, %016llx", text->n, (unsigned long long)h);
+    kit_print_of(text->print, bytes, text->n);
     kit_vocabulary_of(&text->vocabulary, bytes, text->n);
     text->ids = malloc(text->n * sizeof *text->ids);
     if (!text->ids)

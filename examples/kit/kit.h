@@ -129,8 +129,6 @@ typedef struct {
     int n;       /* pairs */
 } kit_pairs;
 
-enum { KIT_VALUE = 4096 }; /* bytes that a value has at most, with the final 0 */
-
 /* Adds a pair; printf makes the value. */
 void kit_pairs_set(kit_pairs *p, const char *key, const char *format, ...)
 #if defined(__GNUC__)
@@ -270,7 +268,10 @@ enum { KIT_VOCABULARY_TEXT = 256 * 3 + 1 };
 const char *kit_vocabulary_text(const kit_vocabulary *v, char out[static KIT_VOCABULARY_TEXT]);
 bool kit_vocabulary_parse(kit_vocabulary *v, const char *text);
 
-/* A file as ids, which are to be freed. `print` tells texts apart: "1115394 bytes, " and a hash. */
+/* What tells texts apart: "1115394 bytes, " and a hash. */
+void kit_print_of(char out[static 64], const char *bytes, size_t n);
+
+/* A file as ids, which are to be freed, and its print. */
 typedef struct {
     kit_vocabulary vocabulary;
     int32_t *ids;

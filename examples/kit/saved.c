@@ -19,17 +19,20 @@ static char *copied(const char *text)
 
 void kit_pairs_set(kit_pairs *p, const char *key, const char *format, ...)
 {
-    char value[KIT_VALUE];
-    va_list args;
+    va_list args, again;
     va_start(args, format);
-    vsnprintf(value, sizeof value, format, args);
-    va_end(args);
+    va_copy(again, args);
+    int n = vsnprintf(NULL, 0, format, args);
     char **larger = realloc(p->text, (2 * (size_t)p->n + 2) * sizeof *larger);
-    if (!larger)
+    char *value = malloc((size_t)n + 1);
+    if (!larger || !value)
         kit_die("out of memory");
+    vsnprintf(value, (size_t)n + 1, format, again);
+    va_end(again);
+    va_end(args);
     p->text = larger;
     p->text[2 * p->n] = copied(key);
-    p->text[2 * p->n + 1] = copied(value);
+    p->text[2 * p->n + 1] = value;
     p->n++;
 }
 

@@ -99,12 +99,21 @@ int64_t kit_run_goal(int64_t per_epoch)
 
 /* ---- Settings ---- */
 
+enum { LONGEST_VALUE = 16 << 20 };
+
 const char *kit_saved(const char *path, const char *key)
 {
-    static char text[KIT_VALUE];
+    static char *text;
+    static size_t room;
     char why[512];
-    if (!ur_load_metadata(path, key, text, sizeof text, why, sizeof why))
-        kit_die("%s", why);
+    while (!text || !ur_load_metadata(path, key, text, room, why, sizeof why)) {
+        if (room >= LONGEST_VALUE) /* a value that has no room fails like one that is not there */
+            kit_die("%s", why);
+        room = text ? 16 * room : 4096;
+        text = realloc(text, room);
+        if (!text)
+            kit_die("out of memory");
+    }
     return text;
 }
 
