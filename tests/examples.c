@@ -44,6 +44,7 @@ static const example examples[] = {
     { "transformer", "--updates 60 --width 16 --layers 2 --block 16 --lr 1e-2 --sample 20", NULL,
       "transformer  ", 0.9 },
     { "trees", "--updates 60 --hidden 32 --lr 0.01", NULL, "held-out expressions", 0.8 },
+    { "translate", "--hidden 24 --embed 24 --updates 150 --lr 1e-2 The_cat", NULL, "BLEU", 0.6 },
     { "vanishing", "--length 20 --updates 200", "mean loss ", "synthetic", 0.5 },
     { "wordlm", "--hidden 24 --batch 8 --steps 16 --updates 150 --lr 1e-2 --tied "
                 "--neighbours cat --sample 2 the_cat", NULL, "nearest to cat:", 0.7 },

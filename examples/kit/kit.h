@@ -249,6 +249,16 @@ typedef struct {
 /* Writes the plot by kit_write_aside and fails as that does, or when memory runs out. */
 bool kit_svg_lines(const char *path, const kit_plot *plot);
 
+/* Numbers from 0 to 1 as a table of squares, white to blue (heat.c), with names at the left and on
+ * top: value[r * columns + c]. Fails as the above. */
+typedef struct {
+    const char *title;
+    int rows, columns;
+    const char *const *row_names, *const *column_names;
+    const double *value;
+} kit_heat;
+bool kit_svg_heat(const char *path, const kit_heat *heat);
+
 /* ---- Text as bytes (bytes.c) -------------------------------------------------------------------
  * The bytes that occur in a text, numbered in order of value: id[c] of byte c, -1 where it does not
  * occur. Any bytes are legal text. */

@@ -2,10 +2,10 @@
  *
  * A plot is a page with two axes. An axis maps values to pixels, linearly or by log10, and has
  * ticks at multiples of 1, 2 or 5 times a power of ten, the choice that needs the fewest digits.
- * What every kind of plot has (page, axes, grid, texts, legend) stands apart from what lines need.
+ * What every kind of plot has (axes, grid, texts, legend) stands apart from what lines need.
  * Colours: M. Okabe, K. Ito, "Color Universal Design", 2008, without their yellow, which is faint
  * on white. Beyond seven series the colours come again, dashed. */
-#include "examples/kit/kit.h"
+#include "examples/kit/page.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -18,62 +18,6 @@ static const char *const colours[COLOURS] = { "#0072b2", "#d55e00", "#009e73", "
                                               "#e69f00", "#56b4e9", "#000000" };
 static const char minus[] = "\xe2\x88\x92";
 static const char *const dashes[] = { "none", "7 4", "2 4", "9 3 2 3" };
-
-/* ---- The page ---- */
-
-/* Writes the template with each '@' replaced by the next number. */
-static void put(FILE *f, const char *template, const double *numbers)
-{
-    char text[64];
-    for (; *template; template++) {
-        if (*template == '@')
-            fputs(kit_number(text, "%.1f", *numbers++), f);
-        else
-            fputc(*template, f);
-    }
-}
-
-/* Writes text for XML, at most `most` characters: what XML forbids becomes U+FFFD or a space. */
-static void put_text(FILE *f, const char *s, int most)
-{
-    for (int i = 0; *s; i++) {
-        unsigned char c = (unsigned char)*s;
-        size_t n = kit_utf8(s);
-        if (i + 1 == most && s[n ? n : 1]) {
-            fputs("\xe2\x80\xa6", f); /* an ellipsis */
-            return;
-        }
-        if (c == '&' || c == '<' || c == '>' || c == '"' || c == '\'')
-            fprintf(f, "&#%d;", c);
-        else if (c == '\n' || c == '\t' || c == '\r')
-            fputc(' ', f);
-        else if (n == 0 || c < ' ' || c == 0x7f || memcmp(s, "\xef\xbf\xbe", n) == 0
-                 || memcmp(s, "\xef\xbf\xbf", n) == 0)
-            fputs("\xef\xbf\xbd", f);
-        else
-            fwrite(s, 1, n, f);
-        s += n ? n : 1;
-    }
-}
-
-static int characters(const char *s)
-{
-    int n = 0;
-    for (; *s; n++)
-        s += kit_utf8(s) ? kit_utf8(s) : 1;
-    return n;
-}
-
-static void open_page(FILE *f, const char *title)
-{
-    fprintf(f, "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n"
-               "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"%d\" height=\"%d\""
-               " viewBox=\"0 0 %d %d\" role=\"img\"\n"
-               "     font-family=\"Helvetica, Arial, 'Liberation Sans', 'DejaVu Sans', sans-serif\""
-               " font-size=\"13\">\n<title>", WIDTH, HEIGHT, WIDTH, HEIGHT);
-    put_text(f, title ? title : "", 1000);
-    fprintf(f, "</title>\n<rect width=\"%d\" height=\"%d\" fill=\"#ffffff\"/>\n", WIDTH, HEIGHT);
-}
 
 /* ---- Axes ---- */
 
@@ -182,7 +126,7 @@ static void log_ticks(axis *a)
 
 static void put_tick_label(FILE *f, const axis *a, int i, double x, double y, const char *anchor)
 {
-    put(f, "<text x=\"@\" y=\"@\"", (double[]){ x, y });
+    kit_put(f, "<text x=\"@\" y=\"@\"", (double[]){ x, y });
     fprintf(f, " text-anchor=\"%s\">%s", anchor, a->ticks[i].label);
     if (a->ticks[i].power[0])
         fprintf(f, "<tspan dy=\"-5\" font-size=\"9\">%s</tspan>", a->ticks[i].power);
@@ -194,7 +138,7 @@ static double label_room(const axis *a)
 {
     int longest = 0;
     for (int i = 0; i < a->n_ticks; i++) {
-        int n = characters(a->ticks[i].label) + characters(a->ticks[i].power);
+        int n = kit_characters(a->ticks[i].label) + kit_characters(a->ticks[i].power);
         longest = n > longest ? n : longest;
     }
     return 7.4 * longest;
@@ -205,26 +149,28 @@ static void put_frame(FILE *f, const kit_plot *p, const axis *x, const axis *y)
     double left = x->from;
     fprintf(f, "<g stroke=\"#e8e8e8\" stroke-width=\"1\">\n");
     for (int i = 0; i < y->n_ticks; i++)
-        put(f, "<path d=\"M@ @H@\"/>\n", (double[]){ left, pixel(y, y->ticks[i].value), right });
+        kit_put(f, "<path d=\"M@ @H@\"/>\n",
+                (double[]){ left, pixel(y, y->ticks[i].value), right });
     for (int i = 0; i < x->n_ticks; i++)
-        put(f, "<path d=\"M@ @V@\"/>\n", (double[]){ pixel(x, x->ticks[i].value), y->to, bottom });
+        kit_put(f, "<path d=\"M@ @V@\"/>\n",
+                (double[]){ pixel(x, x->ticks[i].value), y->to, bottom });
     fprintf(f, "</g>\n<g fill=\"#555555\" font-size=\"12\">\n");
     for (int i = 0; i < y->n_ticks; i++)
         put_tick_label(f, y, i, left - 9, pixel(y, y->ticks[i].value) + 4, "end");
     for (int i = 0; i < x->n_ticks; i++)
         put_tick_label(f, x, i, pixel(x, x->ticks[i].value), bottom + 19, "middle");
     fprintf(f, "</g>\n");
-    put(f, "<path d=\"M@ @V@H@\" fill=\"none\" stroke=\"#888888\" stroke-width=\"1\"/>\n",
+    kit_put(f, "<path d=\"M@ @V@H@\" fill=\"none\" stroke=\"#888888\" stroke-width=\"1\"/>\n",
         (double[]){ left, y->to, bottom, right });
     fprintf(f, "<g fill=\"#222222\">\n");
-    put(f, "<text x=\"@\" y=\"30\" font-size=\"17\" font-weight=\"bold\">", (double[]){ left });
-    put_text(f, p->title ? p->title : "", 72);
-    put(f, "</text>\n<text x=\"@\" y=\"@\" text-anchor=\"middle\">",
+    kit_put(f, "<text x=\"@\" y=\"30\" font-size=\"17\" font-weight=\"bold\">", (double[]){ left });
+    kit_put_text(f, p->title ? p->title : "", 72);
+    kit_put(f, "</text>\n<text x=\"@\" y=\"@\" text-anchor=\"middle\">",
         (double[]){ (left + right) / 2, bottom + 44 });
-    put_text(f, p->x_label ? p->x_label : "", 95);
-    put(f, "</text>\n<text transform=\"translate(22 @) rotate(-90)\" text-anchor=\"middle\">",
+    kit_put_text(f, p->x_label ? p->x_label : "", 95);
+    kit_put(f, "</text>\n<text transform=\"translate(22 @) rotate(-90)\" text-anchor=\"middle\">",
         (double[]){ (y->from + y->to) / 2 });
-    put_text(f, p->y_label ? p->y_label : "", 55);
+    kit_put_text(f, p->y_label ? p->y_label : "", 55);
     fprintf(f, "</text>\n</g>\n");
 }
 
@@ -243,14 +189,14 @@ static double put_legend(FILE *f, const kit_plot *p, double left)
         return top - 8;
     for (size_t i = 0; i < p->n_series; i++) {
         const char *name = p->series[i].name ? p->series[i].name : "";
-        double width = 50 + 7.2 * fmin(characters(name), 40);
+        double width = 50 + 7.2 * fmin(kit_characters(name), 40);
         if (x > left && x + width > right)
             x = left, y += 20;
         fprintf(f, "<path ");
         put_pen(f, i);
-        put(f, " stroke-width=\"3\" d=\"M@ @h22\"/>\n<text x=\"@\" y=\"@\" fill=\"#222222\">",
+        kit_put(f, " stroke-width=\"3\" d=\"M@ @h22\"/>\n<text x=\"@\" y=\"@\" fill=\"#222222\">",
             (double[]){ x, y - 4, x + 29, y });
-        put_text(f, name, 40);
+        kit_put_text(f, name, 40);
         fprintf(f, "</text>\n");
         x += width;
     }
@@ -271,7 +217,7 @@ typedef struct {
 
 static void line_to(pen *p, point to)
 {
-    put(p->f, p->down ? "L@ @" : "M@ @", (double[]){ to.x, to.y });
+    kit_put(p->f, p->down ? "L@ @" : "M@ @", (double[]){ to.x, to.y });
     p->down = true;
 }
 
@@ -329,7 +275,7 @@ static void put_series(FILE *f, const kit_series *s, size_t index, const axis *x
     for (size_t i = 0; i < s->n; i++) { /* a point alone is no line */
         bool alone = !visible(s, i - 1, x, y) && !visible(s, i + 1, x, y);
         if ((s->n <= FEW || alone) && visible(s, i, x, y))
-            put(f, "<circle cx=\"@\" cy=\"@\" r=\"3\"/>\n",
+            kit_put(f, "<circle cx=\"@\" cy=\"@\" r=\"3\"/>\n",
                 (double[]){ pixel(x, s->x[i]), pixel(y, s->y[i]) });
     }
     fprintf(f, "</g>\n");
@@ -367,32 +313,24 @@ static void put_lines(FILE *f, const kit_plot *p)
     else
         linear_ticks(&y, 7, false, true);
     x.from = fmax(58, (p->y_label && *p->y_label ? 36 : 14) + label_room(&y) + 9);
-    open_page(f, p->title);
+    kit_open_page(f, p->title, WIDTH, HEIGHT);
     y.to = put_legend(f, p, x.from);
     y.to = fmin(y.to, bottom - 100); /* the names of dozens of series run into the plot */
     put_frame(f, p, &x, &y);
     if (!any)
-        put(f, "<text x=\"@\" y=\"@\" text-anchor=\"middle\" fill=\"#888888\">no data</text>\n",
+        kit_put(f, "<text x=\"@\" y=\"@\" text-anchor=\"middle\" fill=\"#888888\">no data</text>\n",
             (double[]){ (x.from + x.to) / 2, (y.from + y.to) / 2 });
     for (size_t k = 0; k < p->n_series; k++)
         put_series(f, &p->series[k], k, &x, &y);
     fprintf(f, "</svg>\n");
 }
 
+static void draw(FILE *f, const void *plot)
+{
+    put_lines(f, plot);
+}
+
 bool kit_svg_lines(const char *path, const kit_plot *plot)
 {
-    char *text = NULL;
-    size_t n = 0;
-    FILE *f = open_memstream(&text, &n);
-    bool drawn = f != NULL;
-    if (drawn) {
-        put_lines(f, plot);
-        drawn = !ferror(f);
-        drawn = fclose(f) == 0 && drawn;
-    }
-    if (!drawn)
-        kit_warn("cannot draw '%s': out of memory", path);
-    drawn = drawn && kit_write_aside(path, text, n);
-    free(text);
-    return drawn;
+    return kit_write_page(path, draw, plot);
 }

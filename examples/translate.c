@@ -1,0 +1,607 @@
+/* translate.c: English to French. A network reads a sentence both ways, another one writes its
+ * translation word by word and looks back, before each, at the words that it has to do with.
+ *
+ *     m_s = [forward(E[x_s], ..), backward(E[x_s], ..)]         h_0 = tanh([last states] W + b)
+ *     h_t = gru([F[y_t], a_t-1], h_t-1)                         a_0 = 0
+ *     w   = softmax_s(h_t . m_s G)     c = sum_s w_s m_s        how much of m_s is looked at
+ *     a_t = tanh([c, h_t] A)           p(y_t+1) = softmax(a_t F' + b)
+ *
+ * D. Bahdanau, K. Cho, Y. Bengio, "Neural machine translation by jointly learning to align and
+ * translate", ICLR 2015; attention and the feeding of a_t are those of M.-T. Luong, H. Pham,
+ * C. Manning, EMNLP 2015; the vectors F of words are the same coming in and going out (O. Press,
+ * L. Wolf, EACL 2017). Translations are found by beam search, and measured by BLEU against all that
+ * the data has for a source. Case is kept, punctuation split off, elisions too: l' homme. */
+#include "examples/kit/run.h"
+#include "examples/kit/score.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- Options -------------------------------------------------------------------------------- */
+
+static const char *data, *load, *heat, *output;
+static int hidden = 256, embed = 256, batch = 64, beam = 5, least = 2, longest = 40;
+static double dropout = 0.3, smoothing = 0.1, alpha = 1;
+
+static kit_option options[] = {
+    KIT_OPTION("data", &data, NULL, "FOLDER",
+               "with train.tsv, valid.tsv and test.tsv: English, a tab, French in a line"),
+    KIT_SAVED(KIT_FIXED, "least", &least, "[1,1000000]", "N",
+              "words that occur less often are <unk>"),
+    KIT_SAVED(KIT_MODEL, "hidden", &hidden, "[1,65536]", "N", "units of each cell"),
+    KIT_SAVED(KIT_MODEL, "embed", &embed, "[1,65536]", "N", "numbers of a word"),
+    KIT_SAVED(KIT_FIXED, "batch", &batch, "[1,65536]", "N", "pairs that an update learns"),
+    KIT_SAVED(KIT_KEPT, "dropout", &dropout, "[0,1)", "P",
+              "share of what passes between layers that becomes zero"),
+    KIT_SAVED(KIT_KEPT, "smoothing", &smoothing, "[0,1]", "P",
+              "share of the probability that labels give to all words"),
+    KIT_TRAINING,
+    KIT_OPTION("load", &load, NULL, "FILE",
+               "trains nothing: translates with a saved model, and measures it, given --data"),
+    KIT_OPTION("beam", &beam, "[1,1000]", "K", "width of the search; 1: greedy"),
+    KIT_OPTION("alpha", &alpha, "[0,10]", "X", "of its length penalty ((5 + n) / 6)^X"),
+    KIT_OPTION("longest", &longest, "[1,1000]", "N", "words of a translation at most"),
+    KIT_OPTION("heat", &heat, NULL, "FILE.svg",
+               "draws what a translation looked at: that of the first sentence"),
+    KIT_OPTION("output", &output, NULL, "FILE.tsv",
+               "writes the test's sources, translations and references there, in words"),
+};
+enum { OPTIONS = sizeof options / sizeof *options };
+static const char format[] = "translate 1";
+
+/* ---- Data ----------------------------------------------------------------------------------- */
+
+typedef struct {
+    char *source, *target;
+} pair;
+typedef struct {
+    pair *pairs;
+    int n;
+    char *text;                             /* that they point into */
+    char print[64];
+} corpus;
+
+/* Without --data: a language of 16 nouns, 8 of each gender; the adjective changes with its noun and
+ * comes after it. Pairs of its sentences, a line each. */
+static char *make_text(int n, uint64_t seed)
+{
+    static const char *const noun[2][4][2] = {
+        { { "cat", "chat" }, { "dog", "chien" }, { "boy", "garçon" }, { "book", "livre" } },
+        { { "car", "voiture" }, { "girl", "fille" }, { "table", "table" }, { "flower", "fleur" } },
+    };
+    static const char *const adjective[4][2] = { { "black", "noir" }, { "big", "grand" },
+                                                 { "small", "petit" }, { "green", "vert" } };
+    static const char *const verb[3][3] = { { "see", "voit", "voient" }, { "look for", "cherche",
+                                            "cherchent" }, { "find", "trouve", "trouvent" } };
+    char *text = NULL, english[2][64], french[2][64];
+    size_t bytes;
+    FILE *f = open_memstream(&text, &bytes);
+    if (!f)
+        kit_die("out of memory");
+    for (int i = 0; i < n; i++) {
+        int first_many = 0;
+        for (int k = 0; k < 2; k++) {
+            int she = kit_below(&seed, 2), many = kit_below(&seed, 2), which = kit_below(&seed, 4);
+            const char *const *a = adjective[kit_below(&seed, 4)], *plural = many ? "s" : "";
+            bool plain = kit_below(&seed, 2) == 0;
+            snprintf(english[k], 64, "%s %s%s%s%s", k == 0 ? "The" : "the", plain ? "" : a[0],
+                     plain ? "" : " ", noun[she][which][0], plural);
+            snprintf(french[k], 64, "%s %s%s%s%s%s%s",
+                     many ? k ? "les" : "Les" : she ? k ? "la" : "La" : k ? "le" : "Le",
+                     noun[she][which][1], plural, plain ? "" : " ", plain ? "" : a[1],
+                     plain || !she ? "" : "e", plain ? "" : plural);
+            first_many = k == 0 ? many : first_many;
+        }
+        const char *const *v = verb[kit_below(&seed, 3)];
+        fprintf(f, "%s %s%s %s.\t%s %s %s.\n", english[0], *v[0] == 'l' && !first_many ? "looks for"
+                : v[0], *v[0] == 'l' || first_many ? "" : "s", english[1], french[0],
+                v[1 + first_many], french[1]);
+    }
+    if (fclose(f) != 0)
+        kit_die("out of memory");
+    return text;
+}
+
+static void read_corpus(corpus *c, const char *name, int synthetic)
+{
+    char *path = data ? kit_path_in(data, name) : NULL;
+    size_t n;
+    int number = 0;
+    if (!data)
+        c->text = make_text(synthetic, kit_settings.seed + (uint64_t)synthetic);
+    else if (!kit_read_file(path, &c->text, &n))
+        exit(2);
+    kit_print_of(c->print, c->text, strlen(c->text));
+    for (char *rest = c->text, *line; (line = kit_next_line(&rest)) != NULL; c->n++) {
+        char *tab = strchr(line, '\t');
+        number++;
+        if (!tab)
+            kit_die("'%s' line %d: no tab between a sentence and its translation", path, number);
+        *tab = 0;
+        c->pairs = kit_grow(c->pairs, (size_t)c->n, sizeof *c->pairs);
+        c->pairs[c->n] = (pair){ line, tab + 1 };
+    }
+    if (c->n == 0)
+        kit_die("'%s' has no sentences", path);
+    free(path);
+}
+
+static void corpus_free(corpus *c)
+{
+    free(c->pairs);
+    free(c->text);
+}
+
+static ur_vocab *vocabulary(ur_params *ps, const corpus *c, bool target)
+{
+    ur_params *counts = ur_params_new(UR_F32, 0);
+    ur_counter *counter = ur_counter_new(counts);
+    for (int i = 0; i < c->n; i++) {
+        const char *s = target ? c->pairs[i].target : c->pairs[i].source;
+        ur_count_tokens(counter, target ? UR_ELIDED : UR_WORDS, s, strlen(s));
+    }
+    kit_need(counts);
+    ur_vocab *v = ur_vocab_new(ps, counter, target ? UR_WITH_PAD | UR_WITH_UNK | UR_WITH_SOS
+                               | UR_WITH_EOS : UR_WITH_PAD | UR_WITH_UNK, least, 0);
+    ur_params_free(counts);
+    kit_need(ps);
+    return v;
+}
+
+/* ---- The model ------------------------------------------------------------------------------ */
+
+typedef struct {
+    ur_params *params;
+    const ur_vocab *from_words, *to_words;
+    ur_embedding from, to;
+    ur_cell *forward, *backward, *inner, *decoder;
+    ur_attention attention;
+    ur_bridge bridge;
+    ur_node bias;
+    ur_graph *encoding, *decoding;
+} model;
+
+static void build(model *m)
+{
+    ur_params *ps = m->params;
+    const double k = 1 / sqrt(embed);
+    const ur_init small = ur_uniform_between(-k, k);
+    m->from = ur_embedding_with(ps, "from", m->from_words->size, embed, small);
+    m->to = ur_embedding_with(ps, "to", m->to_words->size, embed, small);
+    m->forward = ur_gru_reset_after(ps, "forward", embed, hidden);
+    m->backward = ur_gru_reset_after(ps, "backward", embed, hidden);
+    m->attention = ur_attention_new(ps, "look", UR_SCORE_GENERAL, hidden, 2 * hidden, 0);
+    m->inner = ur_gru_reset_after(ps, "decoder", 2 * embed, hidden);
+    m->decoder = ur_input_feeding(m->inner, "feed", m->attention, embed);
+    m->bridge = ur_bridge_new(ps, "bridge", 2, (int[]){ hidden, hidden }, m->inner);
+    m->bias = ur_param(ps, "out.b", ur_constant(0), m->to_words->size);
+    m->encoding = kit_run_graph(UR_INFER);
+    m->decoding = kit_run_graph(UR_INFER);
+    kit_need(ps);
+}
+
+static ur_node drop(ur_node x)
+{
+    return dropout > 0 ? ur_dropout(x, dropout) : x;
+}
+
+/* The sentences x of a batch as what is looked at [S,B,2H], and the decoder's first states. */
+static ur_node encode(const model *m, ur_graph *g, const ur_batch *b, ur_node s[2])
+{
+    ur_node e[2];
+    ur_cell_zero_states(g, m->forward, b->B, e);
+    ur_cell_zero_states(g, m->backward, b->B, e + 1);
+    ur_node x = drop(ur_embed(m->from, ur_ints(g, b->x, b->T, b->B)));
+    x = ur_bidirectional(m->forward, m->backward, x, b->x_lengths, UR_MERGE_CONCAT, e);
+    ur_bridge_states(m->bridge, e, s);
+    s[1] = ur_zeros(g, b->B, embed);
+    return drop(x);
+}
+
+/* The decoder over words [T,B], or one step [B], on what an encoder made. */
+static ur_node decode(const model *m, ur_node x, const int lengths[], ur_node words, ur_node s[2],
+                      ur_node weights[])
+{
+    ur_memory memory = ur_memory_new(m->attention, x, lengths);
+    const ur_cell *cell = ur_on_memory(m->decoder, memory, weights);
+    ur_node y = drop(ur_embed(m->to, words));
+    ur_node a = ur_shape_of(words).rank == 1 ? ur_cell_apply(cell, -1, y, s)
+                                             : ur_unroll(cell, y, s);
+    return ur_add(ur_matmul_with(drop(a), m->to.E, false, true), m->bias);
+}
+
+/* ---- Training ------------------------------------------------------------------------------- */
+
+enum { BUCKETS = 64, ROOM = 1024 };
+
+/* The ids of a sentence, of which there must be some and may be ROOM. */
+static size_t encode_words(const ur_vocab *v, ur_token_kind kind, const char *text, int32_t ids[])
+{
+    size_t n = ur_vocab_encode(v, kind, text, strlen(text), ids, ROOM);
+    if (n == 0 || n > ROOM)
+        kit_die("a sentence has %zu words, not 1 to %d: '%.40s'", n, ROOM, text);
+    return n;
+}
+
+/* Pairs, or sources alone, in batches of which all have the same length, that of the longer side:
+ * little padding, and few kinds of tapes. */
+static ur_batches *batches_of(const model *m, ur_params *memory, const pair pairs[], int n,
+                              int rows, bool in_order)
+{
+    int32_t x[ROOM], y[ROOM + 2];
+    int buckets[BUCKETS];
+    ur_dataset *d = ur_dataset_new(memory);
+    y[0] = m->to_words->sos;
+    for (int i = 0; i < n; i++) {
+        size_t k = 0, words = encode_words(m->from_words, UR_WORDS, pairs[i].source, x);
+        if (pairs[i].target) {
+            k = 1 + encode_words(m->to_words, UR_ELIDED, pairs[i].target, y + 1);
+            y[k++] = m->to_words->eos;
+        }
+        ur_dataset_add(d, x, words, y, k, 0);
+    }
+    for (int k = 0; k < BUCKETS; k++)
+        buckets[k] = k + 1;
+    ur_batches *all = ur_batches_new(d, &(ur_batch_options){
+        .rows = rows, .buckets = buckets, .n_buckets = BUCKETS, .seed = kit_settings.seed,
+        .in_order = in_order, .pad_x = m->from_words->pad, .pad_y = m->to_words->pad });
+    kit_need(memory);
+    return all;
+}
+
+typedef struct {
+    model m;
+    kit_run run;
+    ur_params *memory;                      /* of the batches */
+    ur_batches *train, *valid;
+    ur_graph *scoring;
+} trainer;
+
+/* The mean loss of a word: the decoder is told what to write, y without its last word, and is to
+ * say the next ones, y without its first. */
+static ur_node loss_of(const model *m, ur_graph *g, const ur_batch *b, double smoothed)
+{
+    ur_node s[2], x = encode(m, g, b, s);
+    ur_node words = ur_ints(g, b->y, b->U - 1, b->B);
+    ur_node next = ur_ints(g, b->y + b->B, b->U - 1, b->B);
+    ur_node z = decode(m, x, b->x_lengths, words, s, NULL);
+    return ur_cross_entropy_with(z, next, m->to_words->pad, smoothed, UR_NIL, UR_MEAN);
+}
+
+static double update(void *ctx, int64_t position)
+{
+    trainer *t = ctx;
+    ur_graph *g = t->run.graph;
+    ur_batch b;
+    if (!ur_batches_seek(t->train, (ur_batches_state){ kit_settings.seed, t->run.epoch, position })
+        || !ur_next_batch(t->train, &b))
+        kit_die("no batch %" PRId64 " in epoch %" PRId64, position, t->run.epoch);
+    ur_clear(g);
+    ur_node loss = ur_backward(loss_of(&t->m, g, &b, smoothing));
+    if (!ur_run(g))
+        kit_need(g);
+    if (!ur_step(t->run.optim))
+        kit_need(t->m.params);
+    return ur_value(loss);
+}
+
+static bool validate(void *ctx, double *mean)
+{
+    trainer *t = ctx;
+    ur_batch b;
+    double total = 0, words = 0;
+    ur_batches_seek(t->valid, (ur_batches_state){ 0, 0, 0 });
+    while (ur_next_batch(t->valid, &b)) {
+        double n = 0;
+        for (int i = 0; i < b.B; i++)
+            n += b.y_lengths[i] - 1;
+        ur_clear(t->scoring);
+        total += n * ur_value(loss_of(&t->m, t->scoring, &b, 0));
+        words += n;
+        kit_need(t->scoring);
+        if (kit_interrupted)
+            return false;
+    }
+    *mean = total / words;
+    return true;
+}
+
+/* ---- Translating ---------------------------------------------------------------------------- */
+
+typedef struct {
+    const model *m;
+    const ur_batch *b;
+    const void *encoded;                    /* numbers [S,B,2H] */
+    int *lengths;                           /* of the beams: each sentence's, --beam times */
+} looked_at;
+
+/* One step of all beams; see ur_beam_search. */
+static ur_node step(void *ctx, ur_node symbols, ur_node s[])
+{
+    const looked_at *l = ctx;
+    ur_node x = ur_input(ur_graph_of(symbols), l->encoded, l->b->T, l->b->B, 2 * hidden);
+    return decode(l->m, ur_repeat(x, 1, beam), l->lengths, symbols, s, NULL);
+}
+
+/* The words of a translation, with spaces in between; to be freed. */
+static char *text_of(const ur_vocab *v, const int32_t ids[], int n)
+{
+    char *text = NULL;
+    size_t bytes;
+    FILE *f = open_memstream(&text, &bytes);
+    if (!f)
+        kit_die("out of memory");
+    for (int i = 0; i < n; i++)
+        fprintf(f, "%s%s", i ? " " : "", ur_vocab_symbol(v, ids[i]).text);
+    if (fclose(f) != 0)
+        kit_die("out of memory");
+    return text;
+}
+
+/* Translates a batch, into out[] by the numbers of its items. */
+static void translate_batch(const model *m, const ur_batch *b, char *out[])
+{
+    ur_params *encoder = ur_cell_states(m->decoder, b->B);
+    ur_params *beams = ur_cell_states(m->decoder, b->B * beam);
+    ur_hypothesis *best = kit_zeros((size_t)b->B, sizeof *best);
+    looked_at l = { m, b, NULL, kit_zeros((size_t)b->B * (size_t)beam, sizeof(int)) };
+    ur_node s[2];
+    for (int i = 0; i < b->B * beam; i++)
+        l.lengths[i] = b->x_lengths[i / beam];
+    ur_clear(m->encoding);
+    ur_node x = ur_keep(encode(m, m->encoding, b, s));
+    ur_state_out(encoder, s);
+    if (!ur_run(m->encoding) || !(l.encoded = ur_data(x)))
+        kit_need(m->encoding);
+    ur_state_spread(encoder, beams);
+    kit_need(beams);
+    ur_beam_options o = { .width = beam, .best = 1, .longest = longest, .alpha = alpha,
+                          .start = m->to_words->sos, .end = m->to_words->eos };
+    if (!ur_beam_search(m->decoding, step, &l, beams, b->B, &o, best))
+        kit_need(m->decoding);
+    for (int i = 0; i < b->B; i++)
+        out[b->items[i]] = text_of(m->to_words, best[i].symbols, best[i].n);
+    free(l.lengths);
+    free(best);
+    ur_params_free(encoder);
+    ur_params_free(beams);
+}
+
+/* Translates n sentences, whose pairs have no target, into out[]. False at Ctrl-C. */
+static bool translate(const model *m, const pair sources[], int n, char *out[])
+{
+    ur_params *memory = ur_params_new(UR_F32, 0);
+    ur_batches *all = batches_of(m, memory, sources, n, 32, true);
+    ur_batch b;
+    while (!kit_interrupted && ur_next_batch(all, &b))
+        translate_batch(m, &b, out);
+    ur_params_free(memory);
+    return !kit_interrupted;
+}
+
+/* Draws how much the decoder looked at which word when it wrote `target`. */
+static void draw_heat(const model *m, const char *source, const char *target)
+{
+    int32_t x[ROOM], y[ROOM + 1];
+    const char *rows[ROOM + 1], *columns[ROOM];
+    ur_node s[2], weights[ROOM + 1];
+    ur_graph *g = m->encoding;
+    int S = (int)encode_words(m->from_words, UR_WORDS, source, x);
+    int T = 1 + (int)ur_vocab_encode(m->to_words, UR_SPACED, target, strlen(target), y + 1, ROOM);
+    y[0] = m->to_words->sos;
+    ur_clear(g);
+    ur_batch b = { .B = 1, .T = S, .x = x, .x_lengths = &S };
+    decode(m, encode(m, g, &b, s), &S, ur_ints(g, y, T, 1), s, weights);
+    double *value = kit_zeros((size_t)T * (size_t)S, sizeof *value);
+    if (!ur_run(g))
+        kit_need(g);
+    for (int t = 0; t < T; t++) {
+        const void *w = ur_data(weights[t]);
+        for (int k = 0; k < S; k++)
+            value[t * S + k] = ur_precision(g) == UR_F64 ? ((const double *)w)[k]
+                                                         : ((const float *)w)[k];
+        rows[t] = t + 1 < T ? ur_vocab_symbol(m->to_words, y[t + 1]).text : "<eos>";
+    }
+    for (int k = 0; k < S; k++)
+        columns[k] = ur_vocab_symbol(m->from_words, x[k]).text;
+    kit_heat picture = { "What a translation looks at", T, S, rows, columns, value };
+    if (!kit_svg_heat(heat, &picture))
+        exit(2);
+    free(value);
+}
+
+/* ---- Measuring ------------------------------------------------------------------------------ */
+
+/* A text with spaces between its words; to be freed. */
+static char *in_words(const char *text)
+{
+    char *out = kit_zeros(2 * strlen(text) + 2, 1), *end = out;
+    ur_tokens it = ur_tokens_of(UR_ELIDED, text, strlen(text));
+    for (ur_token t; ur_next_token(&it, &t);)
+        end += sprintf(end, "%s%.*s", end > out ? " " : "", (int)t.n, t.text);
+    return out;
+}
+
+static int by_source(const void *a, const void *b)
+{
+    const pair *p = a, *q = b;
+    int order = strcmp(p->source, q->source);
+    return order ? order : (p->source > q->source) - (p->source < q->source);
+}
+
+/* The BLEU of c's sources, each translated once, against all their targets. */
+static void measure(const model *m, corpus *c)
+{
+    enum { SHOWN = 3 };
+    pair *sources = kit_zeros((size_t)c->n, sizeof *sources);
+    char **made = kit_zeros((size_t)c->n, sizeof *made), number[64];
+    const char **reference = kit_zeros((size_t)c->n, sizeof *reference);
+    FILE *f = output ? fopen(output, "w") : NULL;
+    kit_bleu bleu = { 0 };
+    double begin = kit_now();
+    int n = 0;
+    qsort(c->pairs, (size_t)c->n, sizeof *c->pairs, by_source);
+    for (int i = 0; i < c->n; i++)
+        if (i == 0 || strcmp(c->pairs[i].source, c->pairs[i - 1].source) != 0)
+            sources[n++].source = c->pairs[i].source;
+    bool done = translate(m, sources, n, made);
+    for (int i = 0, k = 0; done && k < n; k++) {
+        size_t references = 0;
+        for (; i < c->n && strcmp(c->pairs[i].source, sources[k].source) == 0; i++)
+            reference[references++] = in_words(c->pairs[i].target);
+        kit_bleu_add(&bleu, made[k], reference, references);
+        if (f)
+            fprintf(f, "%s\t%s", sources[k].source, made[k]);
+        if (k % (n / SHOWN + 1) == n / SHOWN / 2)
+            printf("%s\n    %s\n    (%s)\n", sources[k].source, made[k], reference[0]);
+        for (size_t r = 0; r < references; r++) {
+            if (f)
+                fprintf(f, "\t%s%s", reference[r], r + 1 < references ? "" : "\n");
+            free((char *)reference[r]);
+        }
+    }
+    if (output && (!f || fclose(f) != 0))
+        kit_die("cannot write '%s'", output);
+    if (done)
+        printf("BLEU %s of %d test sentences, beam %d, in %.0f s\n",
+               kit_number(number, "%.2f", kit_bleu_score(&bleu)), n, beam, kit_now() - begin);
+    for (int k = 0; k < n; k++)
+        free(made[k]);
+    free(made), free(sources), free(reference);
+}
+
+/* Translates what the command line has. */
+static void translate_arguments(const model *m, char *sentences[], int n)
+{
+    pair *sources = kit_zeros((size_t)n, sizeof *sources);
+    char **made = kit_zeros((size_t)n, sizeof *made);
+    for (int k = 0; k < n; k++)
+        sources[k].source = sentences[k];
+    bool done = translate(m, sources, n, made);
+    for (int k = 0; done && k < n; k++)
+        printf("%s\n    %s\n", sentences[k], made[k]);
+    if (heat && done)
+        draw_heat(m, sentences[0], made[0]);
+    for (int k = 0; k < n; k++)
+        free(made[k]);
+    free(made), free(sources);
+}
+
+/* ---- The program ---------------------------------------------------------------------------- */
+
+static void load_model(model *m)
+{
+    ur_load_report report;
+    kit_saved_model(load, format, options, OPTIONS);
+    m->from_words = ur_vocab_load(m->params, load, "source");
+    m->to_words = ur_vocab_load(m->params, load, "target");
+    kit_need(m->params);
+    build(m);
+    if (!ur_load(load, &m->params, 1, false, &report))
+        kit_need(m->params);
+    if (report.missing > 0)
+        kit_die("'%s' lacks %s", load, report.missing_names);
+}
+
+/* Trains with a rate that rises for 200 updates and falls along half a cosine, to 2 % in the end. */
+static bool train(trainer *t)
+{
+    corpus learned = { 0 }, valid = { 0 };
+    const kit_run *run = &t->run;
+    model *m = &t->m;
+    read_corpus(&learned, "train.tsv", 3000);
+    read_corpus(&valid, "valid.tsv", 200);
+    m->from_words = vocabulary(m->params, &learned, false);
+    m->to_words = vocabulary(m->params, &learned, true);
+    build(m);
+    t->memory = ur_params_new(UR_F32, 0);
+    t->train = batches_of(m, t->memory, learned.pairs, learned.n, batch, false);
+    t->valid = batches_of(m, t->memory, valid.pairs, valid.n, batch, true);
+    t->scoring = kit_run_graph(UR_INFER);
+    t->run = (kit_run){ .graph = kit_run_graph(UR_TRAIN), .params = m->params,
+                        .optim = kit_run_optim(m->params), .update = update, .validate = validate,
+                        .ctx = t, .per_epoch = ur_batches_count(t->train), .items = batch,
+                        .unit = "pairs" };
+    double goal = 1 + (double)(kit_settings.updates > 0 ? kit_settings.updates
+                                                        : kit_settings.epochs * t->run.per_epoch);
+    ur_set_schedule(t->run.optim, ur_schedule_cosine(fmin(200, goal / 10), goal, 0.02));
+    kit_pairs_set(&t->run.facts, "data", "%s; %s", learned.print, valid.print);
+    kit_pairs_set(&t->run.facts, "source", "%s", ur_vocab_text(m->params, m->from_words));
+    kit_pairs_set(&t->run.facts, "target", "%s", ur_vocab_text(m->params, m->to_words));
+    kit_need(m->params);
+    bool done = kit_run_train(&t->run);
+    kit_run_plot("Nats a word", &run, 1);
+    printf("%zu parameters, %d English and %d French words\n", ur_params_elements(m->params),
+           m->from_words->size, m->to_words->size);
+    corpus_free(&learned);
+    corpus_free(&valid);
+    ur_params_free(t->memory);
+    return done;
+}
+
+static void check_options(char *const sentences[], int n)
+{
+    const void *const of_training[] = { &kit_settings.save, &kit_settings.resume, &kit_settings.log,
+                                        &kit_settings.plot, &kit_settings.epochs,
+                                        &kit_settings.updates };
+    for (size_t k = 0; load && k < sizeof of_training / sizeof *of_training; k++)
+        if (kit_given(of_training[k]))
+            kit_die("--load trains nothing; to train on, use --resume in its place");
+    for (int k = 0; k < n; k++)
+        if (sentences[k][strspn(sentences[k], " \t\r\n")] == 0)
+            kit_die("sentence %d has no words", k + 1);
+    if (load && n == 0 && !data)
+        kit_die("--load needs sentences to translate, or --data to be measured on");
+    if (heat && n == 0)
+        kit_die("--heat needs a sentence to translate");
+    kit_distinct_files((const char *[]){ heat, output, load, kit_settings.log, kit_settings.plot,
+                                         kit_settings.save }, 6);
+    if (!kit_check_writable(heat) || !kit_check_writable(output))
+        exit(2);
+}
+
+int main(int argc, char **argv)
+{
+    static trainer t;
+    corpus test = { 0 };
+    bool done = true;
+    kit_settings.lr = 1e-3, kit_settings.epochs = 10;
+    int sentences = kit_args(&(kit_usage){
+        "Learns to translate English to French, and measures it by BLEU.",
+        "translate --data tatoeba --save fr.safetensors --plot fr.svg\n"
+        "translate --load fr.safetensors 'Where is my red book?' --heat book.svg\n"
+        "translate --load fr.safetensors --data tatoeba --beam 10 --output test.tsv",
+        "SENTENCE...", options, OPTIONS }, argc, argv);
+    kit_catch_interrupt();
+    check_options(argv + 1, sentences);
+    if (!load)
+        kit_run_prepare(format, options, OPTIONS, NULL, NULL, 1);
+    t.m.params = ur_params_new(kit_run_type(), kit_settings.seed);
+    kit_need(t.m.params);
+    if (!data && !load)
+        printf("no --data: sentences of a small language, made with --seed %" PRIu64 "\n",
+               kit_settings.seed);
+    if (data || !load)
+        read_corpus(&test, "test.tsv", 300);
+    if (load)
+        load_model(&t.m);
+    else
+        done = train(&t);
+    if (done && test.n > 0)
+        measure(&t.m, &test);
+    if (done && sentences > 0)
+        translate_arguments(&t.m, argv + 1, sentences);
+    ur_graph_free(t.run.graph);
+    ur_graph_free(t.scoring);
+    ur_graph_free(t.m.encoding);
+    ur_graph_free(t.m.decoding);
+    ur_optim_free(t.run.optim);
+    ur_params_free(t.m.params);
+    kit_run_free(&t.run);
+    corpus_free(&test);
+    if (fflush(stdout) != 0 || ferror(stdout))
+        kit_die("cannot write to the standard output");
+    return kit_interrupted ? KIT_INTERRUPTED : 0;
+}
