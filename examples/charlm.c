@@ -15,8 +15,8 @@
 
 /* ---- Options -------------------------------------------------------------------------------- */
 
-static const char *data, *cell = "lstm", *load, *prime;
-static int hidden = 256, layers = 1, embed = 256, batch = 64, steps = 64, top_k;
+static const char *data, *cell = "lstm", *load, *prime, *complete;
+static int hidden = 256, layers = 1, embed = 256, batch = 64, steps = 64, top_k, beam = 5;
 static double dropout, temperature = 1, top_p = 1;
 static int64_t sample;
 
@@ -43,6 +43,9 @@ static kit_option options[] = {
                "divides the logits; 0 stands for the likeliest byte"),
     KIT_OPTION("top-k", &top_k, "[0,256]", "K", "draws from the K likeliest bytes; 0: from all"),
     KIT_OPTION("top-p", &top_p, "(0,1]", "P", "draws from the likeliest that have this share"),
+    KIT_OPTION("complete", &complete, NULL, "TEXT",
+               "lists the likeliest ways to end a line that begins so"),
+    KIT_OPTION("beam", &beam, "[1,1000]", "K", "how many of them are looked for"),
 };
 enum { OPTIONS = sizeof options / sizeof *options };
 static const char format[] = "charlm 1";
@@ -113,12 +116,66 @@ static void generate(const model *m)
     ur_params_free(states);
 }
 
-static void check_prime(const kit_vocabulary *v)
+/* A step of all beams; see ur_beam_search. */
+static ur_node next_logits(void *m, ur_node symbols, ur_node s[])
 {
-    for (const char *c = prime; *c; c++)
+    const int R = ur_dim(symbols, 0), V = ((const model *)m)->vocabulary.size;
+    return ur_reshape(logits(m, ur_reshape(symbols, 1, R), s), R, V);
+}
+
+/* Completes a query: reads it, as after a newline, and searches for the --beam likeliest texts up
+ * to the end of the line. */
+static void complete_query(model *m)
+{
+    enum { LONGEST = 200 };
+    const int *id = m->vocabulary.id;
+    const int end = id['\n'], n = (int)strlen(complete) - 1;
+    ur_params *one = ur_cell_states(m->rnn, 1), *all = ur_cell_states(m->rnn, beam);
+    ur_graph *g = kit_run_graph(UR_INFER);
+    ur_hypothesis *best = kit_zeros((size_t)beam, sizeof *best);
+    int32_t *query = kit_zeros((size_t)n + 1, sizeof *query);
+    ur_node s[MOST_STATES];
+    kit_need(one), kit_need(all);
+    query[0] = end < 0 ? 0 : end;
+    for (int i = 0; i < n; i++)
+        query[i + 1] = id[(unsigned char)complete[i]];
+    ur_state_in(g, one, s);
+    logits(m, ur_ints(g, query, n + 1, 1), s); /* all but the last byte, which starts the search */
+    ur_state_out(one, s);
+    if (!ur_run(g))
+        kit_need(g);
+    ur_state_spread(one, all);
+    ur_beam_options o = { .width = beam, .best = beam, .longest = LONGEST, .end = end,
+                          .start = id[(unsigned char)complete[n]] };
+    if (!ur_beam_search(g, next_logits, m, all, 1, &o, best))
+        kit_need(g);
+    for (int k = 0; k < beam && best[k].symbols; k++) {
+        char text[64];
+        printf("%9s nats  %s", kit_number(text, "%.3f", best[k].log_probability), complete);
+        for (int i = 0; i < best[k].n; i++)
+            putchar(m->vocabulary.byte[best[k].symbols[i]]);
+        puts(best[k].ended ? "" : "..");
+    }
+    ur_graph_free(g);
+    ur_params_free(one);
+    ur_params_free(all);
+    free(query), free(best);
+}
+
+static void check_known(const kit_vocabulary *v, const char *option, const char *text)
+{
+    for (const char *c = text; *c; c++)
         if (v->id[(unsigned char)*c] < 0)
-            kit_die("--prime: byte %d ('%c') does not occur in the text that is learned",
+            kit_die("--%s: byte %d ('%c') does not occur in the text that is learned", option,
                     (unsigned char)*c, *c);
+}
+
+static void check_texts(const kit_vocabulary *v)
+{
+    check_known(v, "prime", prime);
+    if (complete && !*complete)
+        kit_die("--complete needs at least one byte");
+    check_known(v, "complete", complete ? complete : "");
 }
 
 /* --load: nothing but that. */
@@ -132,18 +189,21 @@ static void only_generate(void)
     for (size_t k = 0; k < sizeof of_training / sizeof *of_training; k++)
         if (kit_given(of_training[k]))
             kit_die("--load only generates; to train on, use --resume in its place");
-    if (sample == 0)
-        kit_die("--load needs --sample N, the number of bytes to generate");
+    if (sample == 0 && !complete)
+        kit_die("--load needs --sample N, the number of bytes to generate, or --complete TEXT");
     kit_saved_model(load, format, options, OPTIONS);
     if (!kit_vocabulary_parse(&m.vocabulary, kit_saved(load, "vocabulary")))
         kit_die("'%s' holds a vocabulary that cannot be read", load);
-    check_prime(&m.vocabulary);
+    check_texts(&m.vocabulary);
     build(&m);
     if (!ur_load(load, &m.params, 1, false, &report))
         kit_need(m.params);
     if (report.missing > 0)
         kit_die("'%s' lacks %s", load, report.missing_names);
-    generate(&m);
+    if (complete)
+        complete_query(&m);
+    if (sample > 0)
+        generate(&m);
     ur_params_free(m.params);
 }
 
@@ -228,7 +288,7 @@ static void use_text(trainer *t, const kit_text *text)
     if (text->n < least)
         kit_die("'%s' has %zu bytes, but one update with --batch %d and --steps %d takes %zu", data,
                 text->n, batch, steps, least);
-    check_prime(&text->vocabulary);
+    check_texts(&text->vocabulary);
     t->m.vocabulary = text->vocabulary;
     t->text = ur_streams_of(text->ids, cut, batch, steps);
     t->valid = text->ids + cut, t->n_valid = text->n - cut;
@@ -290,8 +350,12 @@ static void train_all(void)
     kit_run_plot(data, runs, (size_t)(done < n ? done + 1 : n));
     if (done > 0)
         kit_run_table("cell", kinds, runs, (size_t)done);
-    for (int k = 0; k < done && sample > 0; k++) {
+    for (int k = 0; k < done && (sample > 0 || complete); k++) {
         printf(all ? "\n%s:\n" : "\n", kinds[k]);
+        if (complete)
+            complete_query(&t[k].m);
+        if (sample == 0)
+            continue;
         generate(&t[k].m);
         putchar('\n');
     }
@@ -309,6 +373,7 @@ int main(int argc, char **argv)
         "charlm --data book.txt --save book.safetensors --plot book.svg --sample 500\n"
         "charlm --data book.txt --resume book.safetensors --save book.safetensors --epochs 10\n"
         "charlm --load book.safetensors --sample 500 --prime 'Once ' --temperature 0.8\n"
+        "charlm --load book.safetensors --complete 'Once upon' --beam 10\n"
         "charlm --data book.txt --cell all --hidden 128 --epochs 2",
         NULL, options, OPTIONS }, argc, argv);
     prime = prime ? prime : "";

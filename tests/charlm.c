@@ -66,7 +66,7 @@ TEST(help_explains_every_option)
     static const char *const names[] = {
         "data", "cell", "hidden", "layers", "embed", "batch", "steps", "epochs", "updates", "lr",
         "optim", "clip", "dropout", "seed", "threads", "save", "resume", "load", "log", "plot",
-        "sample", "prime", "temperature", "top-k", "top-p", "precision",
+        "sample", "prime", "temperature", "top-k", "top-p", "precision", "complete", "beam",
     };
     CHECK_INT(charlm("--help"), 0);
     CHECK_STR(child.err, "");
@@ -314,6 +314,27 @@ TEST(killed_run_goes_on_from_its_last_epoch)
 
 /* ---- Generating ---- */
 
+/* Completions are whole lines of the grammar, the likeliest first, and no sampled one. */
+TEST(query_is_completed)
+{
+    const char *run = keep("run.st");
+    book("book", 5000);
+    CHARLM("--data %s %s --epochs 6 --lr 1e-2 --save %s", keep("book"), tiny, run);
+    CHARLM("--load %s --complete a --beam 6", run);
+    double before = 0;
+    int lines = 0;
+    for (const char *s = child.out; *s; s = strchr(s, '\n') + 1, lines++) {
+        double p = strtod(s, NULL);
+        CHECK(p <= before);
+        before = p;
+    }
+    CHECK_INT(lines, 6);
+    CHECK_INT(charlm("--load %s --complete X", run), 2);
+    CHECK_HAS(child.err, "--complete: byte 88 ('X') does not occur");
+    CHECK_INT(charlm("--load %s --complete=", run), 2);
+    CHECK_HAS(child.err, "--complete needs at least one byte");
+}
+
 TEST(loaded_model_generates)
 {
     const char *text = keep("book"), *run = keep("run.st");
@@ -373,4 +394,4 @@ TEST_MAIN(T(help_explains_every_option), T(learns_and_says_so), T(protocol_is_fo
           T(every_optimiser_learns), T(threads_do_not_change_a_bit),
           T(resumed_run_ends_with_the_same_bits), T(resumed_run_keeps_its_options),
           T(interrupt_saves_and_leaves), T(killed_run_goes_on_from_its_last_epoch),
-          T(loaded_model_generates), T(all_cells_are_compared))
+          T(query_is_completed), T(loaded_model_generates), T(all_cells_are_compared))
