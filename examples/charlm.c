@@ -182,13 +182,9 @@ static void check_texts(const kit_vocabulary *v)
 static void only_generate(void)
 {
     model m = { 0 };
-    ur_load_report report;
-    const void *const of_training[] = { &data, &kit_settings.save, &kit_settings.resume,
-                                        &kit_settings.log, &kit_settings.plot,
-                                        &kit_settings.epochs, &kit_settings.updates };
-    for (size_t k = 0; k < sizeof of_training / sizeof *of_training; k++)
-        if (kit_given(of_training[k]))
-            kit_die("--load only generates; to train on, use --resume in its place");
+    kit_refuse_training();
+    if (data)
+        kit_die("--load trains nothing: it takes no --data");
     if (sample == 0 && !complete)
         kit_die("--load needs --sample N, the number of bytes to generate, or --complete TEXT");
     kit_saved_model(load, format, options, OPTIONS);
@@ -196,10 +192,7 @@ static void only_generate(void)
         kit_die("'%s' holds a vocabulary that cannot be read", load);
     check_texts(&m.vocabulary);
     build(&m);
-    if (!ur_load(load, &m.params, 1, false, &report))
-        kit_need(m.params);
-    if (report.missing > 0)
-        kit_die("'%s' lacks %s", load, report.missing_names);
+    kit_load_params(load, m.params);
     if (complete)
         complete_query(&m);
     if (sample > 0)

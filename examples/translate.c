@@ -63,41 +63,41 @@ typedef struct {
     char print[64];
 } corpus;
 
-/* Without --data: a language of 16 nouns, 8 of each gender; the adjective changes with its noun and
- * comes after it. Pairs of its sentences, a line each. */
-static char *make_text(int n, uint64_t seed)
+/* "the big cats" and "les chats grands": whether there are several. */
+static bool make_phrase(uint64_t *random, char english[64], char french[64])
 {
     static const char *const noun[2][4][2] = {
         { { "cat", "chat" }, { "dog", "chien" }, { "boy", "garçon" }, { "book", "livre" } },
         { { "car", "voiture" }, { "girl", "fille" }, { "table", "table" }, { "flower", "fleur" } },
     };
-    static const char *const adjective[4][2] = { { "black", "noir" }, { "big", "grand" },
-                                                 { "small", "petit" }, { "green", "vert" } };
-    static const char *const verb[3][3] = { { "see", "voit", "voient" }, { "look for", "cherche",
-                                            "cherchent" }, { "find", "trouve", "trouvent" } };
+    static const char *const adjective[5][2] = { { "", "" }, { " black", " noir" },
+        { " big", " grand" }, { " small", " petit" }, { " green", " vert" } };
+    const bool she = kit_below(random, 2), many = kit_below(random, 2);
+    const char *const *n = noun[she][kit_below(random, 4)], *s = many ? "s" : "";
+    const char *const *a = adjective[kit_below(random, 5)];
+    snprintf(english, 64, "the%s %s%s", a[0], n[0], s);
+    snprintf(french, 64, "%s %s%s%s%s%s", many ? "les" : she ? "la" : "le", n[1], s, a[1],
+             *a[1] && she ? "e" : "", *a[1] ? s : "");
+    return many;
+}
+
+/* Without --data: n sentences of a language in which the adjective agrees with its noun and comes
+ * after it, and the verb with its subject. To be freed. */
+static char *make_text(int n, uint64_t seed)
+{
+    static const char *const verb[3][3] = { { "see", "voit", "voient" },
+        { "find", "trouve", "trouvent" }, { "want", "veut", "veulent" } };
     char *text = NULL, english[2][64], french[2][64];
     size_t bytes;
     FILE *f = open_memstream(&text, &bytes);
     if (!f)
         kit_die("out of memory");
     for (int i = 0; i < n; i++) {
-        int first_many = 0;
-        for (int k = 0; k < 2; k++) {
-            int she = kit_below(&seed, 2), many = kit_below(&seed, 2), which = kit_below(&seed, 4);
-            const char *const *a = adjective[kit_below(&seed, 4)], *plural = many ? "s" : "";
-            bool plain = kit_below(&seed, 2) == 0;
-            snprintf(english[k], 64, "%s %s%s%s%s", k == 0 ? "The" : "the", plain ? "" : a[0],
-                     plain ? "" : " ", noun[she][which][0], plural);
-            snprintf(french[k], 64, "%s %s%s%s%s%s%s",
-                     many ? k ? "les" : "Les" : she ? k ? "la" : "La" : k ? "le" : "Le",
-                     noun[she][which][1], plural, plain ? "" : " ", plain ? "" : a[1],
-                     plain || !she ? "" : "e", plain ? "" : plural);
-            first_many = k == 0 ? many : first_many;
-        }
         const char *const *v = verb[kit_below(&seed, 3)];
-        fprintf(f, "%s %s%s %s.\t%s %s %s.\n", english[0], *v[0] == 'l' && !first_many ? "looks for"
-                : v[0], *v[0] == 'l' || first_many ? "" : "s", english[1], french[0],
-                v[1 + first_many], french[1]);
+        bool many = make_phrase(&seed, english[0], french[0]);
+        make_phrase(&seed, english[1], french[1]);
+        fprintf(f, "%s %s%s %s.\t%s %s %s.\n", english[0], v[0], many ? "" : "s", english[1],
+                french[0], v[1 + many], french[1]);
     }
     if (fclose(f) != 0)
         kit_die("out of memory");
@@ -493,19 +493,15 @@ static void translate_arguments(const model *m, char *sentences[], int n)
 
 static void load_model(model *m)
 {
-    ur_load_report report;
     kit_saved_model(load, format, options, OPTIONS);
     m->from_words = ur_vocab_load(m->params, load, "source");
     m->to_words = ur_vocab_load(m->params, load, "target");
     kit_need(m->params);
     build(m);
-    if (!ur_load(load, &m->params, 1, false, &report))
-        kit_need(m->params);
-    if (report.missing > 0)
-        kit_die("'%s' lacks %s", load, report.missing_names);
+    kit_load_params(load, m->params);
 }
 
-/* Trains with a rate that rises for 200 updates and falls along half a cosine, to 2 % in the end. */
+/* Trains with a rate that rises for 200 updates and then falls along half a cosine, to 2 %. */
 static bool train(trainer *t)
 {
     corpus learned = { 0 }, valid = { 0 };
@@ -543,12 +539,8 @@ static bool train(trainer *t)
 
 static void check_options(char *const sentences[], int n)
 {
-    const void *const of_training[] = { &kit_settings.save, &kit_settings.resume, &kit_settings.log,
-                                        &kit_settings.plot, &kit_settings.epochs,
-                                        &kit_settings.updates };
-    for (size_t k = 0; load && k < sizeof of_training / sizeof *of_training; k++)
-        if (kit_given(of_training[k]))
-            kit_die("--load trains nothing; to train on, use --resume in its place");
+    if (load)
+        kit_refuse_training();
     for (int k = 0; k < n; k++)
         if (sentences[k][strspn(sentences[k], " \t\r\n")] == 0)
             kit_die("sentence %d has no words", k + 1);

@@ -244,15 +244,11 @@ static void use(model *m, char *sentences[], int n)
 /* --load: nothing but that. */
 static void load_model(model *m)
 {
-    ur_load_report report;
     kit_saved_model(load, format, options, OPTIONS);
     m->vocab = ur_vocab_load(m->params, load, "vocabulary");
     kit_need(m->params);
     build(m);
-    if (!ur_load(load, &m->params, 1, false, &report))
-        kit_need(m->params);
-    if (report.missing > 0)
-        kit_die("'%s' lacks %s", load, report.missing_names);
+    kit_load_params(load, m->params);
 }
 
 /* ---- Training ------------------------------------------------------------------------------- */
@@ -388,12 +384,10 @@ static bool train(trainer *t, const char *text, size_t n)
 
 static void check_options(int sentences)
 {
-    const void *const of_training[] = { &data, &kit_settings.save, &kit_settings.resume,
-                                        &kit_settings.log, &kit_settings.plot,
-                                        &kit_settings.epochs, &kit_settings.updates };
-    for (size_t k = 0; load && k < sizeof of_training / sizeof *of_training; k++)
-        if (kit_given(of_training[k]))
-            kit_die("--load trains nothing; to train on, use --resume in its place");
+    if (load)
+        kit_refuse_training();
+    if (load && data)
+        kit_die("--load trains nothing: it takes no --data");
     if (load && sentences == 0 && !neighbours && sample == 0)
         kit_die("--load needs sentences to score, --neighbours or --sample");
 }

@@ -87,7 +87,7 @@ static const refusal refusals[] = {
     { "--data @/book --resume @/run.st --cell all", "--resume takes up one run" },
     { "--data @/other --resume @/run.st", "it was trained with another text" },
     { "--load @/run.st", "--load needs --sample" },
-    { "--load @/run.st --sample 5 --data @/book", "--load only generates" },
+    { "--load @/run.st --sample 5 --data @/book", "--load trains nothing" },
     { "--load @/run.st --sample 5 --hidden 13", "--hidden cannot change" },
     { "--load @/run.st --sample 5 --prime A", "--prime: byte 65 ('A') does not occur" },
     { "--load @/none.st --sample 5", "@/none.st" },

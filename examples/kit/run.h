@@ -74,6 +74,10 @@ void kit_run_prepare(const char *format, kit_option *options, size_t n_options, 
 
 /* Restores the options of KIT_MODEL from a file of that format, to load a model without its run. */
 void kit_saved_model(const char *path, const char *format, const kit_option *options, size_t n);
+/* The parameters of such a model. Dies where the file lacks one. */
+void kit_load_params(const char *path, ur_params *ps);
+/* Dies where the command line sets what is of training alone beside --load. */
+void kit_refuse_training(void);
 /* What a saved file says under a key; dies if it says nothing. Valid until the next call. */
 const char *kit_saved(const char *path, const char *key);
 

@@ -138,6 +138,24 @@ void kit_saved_model(const char *path, const char *format, const kit_option *opt
     restore(path, format, options, n, KIT_MODEL);
 }
 
+void kit_load_params(const char *path, ur_params *ps)
+{
+    ur_load_report report;
+    if (!ur_load(path, &ps, 1, false, &report))
+        kit_need(ps);
+    if (report.missing > 0)
+        kit_die("'%s' lacks %s", path, report.missing_names);
+}
+
+void kit_refuse_training(void)
+{
+    const void *const of_training[] = { &set->save, &set->resume, &set->log, &set->plot,
+                                        &set->epochs, &set->updates };
+    for (size_t k = 0; k < sizeof of_training / sizeof *of_training; k++)
+        if (kit_given(of_training[k]))
+            kit_die("--load trains nothing; to train on, use --resume in its place");
+}
+
 void kit_run_prepare(const char *format, kit_option *options, size_t n_options, const char *data,
                      const char *const names[], size_t n)
 {
