@@ -2,7 +2,7 @@
  * translation word by word and looks back, before each, at the words that it has to do with.
  *
  *     m_s = [forward(E[x_s], ..), backward(E[x_s], ..)]         h_0 = tanh([last states] W + b)
- *     h_t = gru([F[y_t], a_t-1], h_t-1)                         a_0 = 0
+ *     h_t = gru([k F[y_t], a_t-1], h_t-1)                       a_0 = 0, k^2 = columns of F
  *     w   = softmax_s(h_t . m_s G)     c = sum_s w_s m_s        how much of m_s is looked at
  *     a_t = tanh([c, h_t] A)           p(y_t+1) = softmax(a_t F' + b)
  *
@@ -168,7 +168,7 @@ static void build(model *m)
     ur_params *ps = m->params;
     const double k = 1 / sqrt(embed);
     const ur_init small = ur_uniform_between(-k, k);
-    m->from = ur_embedding_with(ps, "from", m->from_words->size, embed, small);
+    m->from = ur_embedding_new(ps, "from", m->from_words->size, embed);
     m->to = ur_embedding_with(ps, "to", m->to_words->size, embed, small);
     m->forward = ur_gru_reset_after(ps, "forward", embed, hidden);
     m->backward = ur_gru_reset_after(ps, "backward", embed, hidden);
@@ -206,7 +206,7 @@ static ur_node decode(const model *m, ur_node x, const int lengths[], ur_node wo
 {
     ur_memory memory = ur_memory_new(m->attention, x, lengths);
     const ur_cell *cell = ur_on_memory(m->decoder, memory, weights);
-    ur_node y = drop(ur_embed(m->to, words));
+    ur_node y = drop(ur_scale(ur_embed(m->to, words), sqrt(embed)));
     ur_node a = ur_shape_of(words).rank == 1 ? ur_cell_apply(cell, -1, y, s)
                                              : ur_unroll(cell, y, s);
     return ur_add(ur_matmul_with(drop(a), m->to.E, false, true), m->bias);

@@ -384,8 +384,26 @@ TEST(plot_failure_is_reported)
     CHECK_HAS(child.err, "its folder does not exist");
 }
 
+TEST(heat_map_has_its_parts)
+{
+    static const char *const rows[] = { "la", "table" }, *const columns[] = { "a<b", "the", "." };
+    static const double value[] = { 0, 0.25, 1, NAN, -1, 7 };
+    kit_heat heat = { "Looks", 2, 3, rows, columns, value };
+    path = in_folder("heat.svg");
+    CHECK(kit_svg_heat(path, &heat));
+    const char *svg = content(path);
+    CHECK_HAS(svg, ">Looks</text>");
+    CHECK_HAS(svg, ">a&#60;b</text>");
+    CHECK_HAS(svg, ">table</text>");
+    CHECK_INT(count(svg, "fill-opacity=\"0.250\""), 1);
+    CHECK_INT(count(svg, "fill-opacity=\"0.000\""), 3); /* what is no number from 0 to 1 */
+    CHECK_INT(count(svg, "fill-opacity=\"1.000\""), 2);
+    CHECK_HAS(svg, "</svg>\n");
+}
+
 TEST_MAIN(T(read_file_gives_all_bytes), T(read_file_says_why_not), T(write_aside_replaces_the_file),
           T(failed_write_leaves_the_old_file), T(unwritable_outputs_are_refused_beforehand),
           T(writable_check_touches_nothing), T(log_lines_are_json),
           T(log_goes_on_after_half_a_line), T(log_failures_are_said_once), T(plot_has_its_parts),
-          T(plot_of_odd_data), T(plot_thins_but_keeps_peaks), T(plot_failure_is_reported))
+          T(plot_of_odd_data), T(plot_thins_but_keeps_peaks), T(plot_failure_is_reported),
+          T(heat_map_has_its_parts))

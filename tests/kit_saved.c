@@ -1,10 +1,11 @@
 /* The examples kit, third part: text as bytes, saved settings, a log that is taken up again. */
-#include "examples/kit/kit.h"
+#include "examples/kit/run.h"
 
 #include "tests/child.h"
 #include "tests/test.h"
 
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 TEST(vocabulary_is_text_and_back)
@@ -176,6 +177,22 @@ TEST(same_files_are_found)
     }
 }
 
+TEST(long_texts_are_kept_whole)
+{
+    static char text[100001];
+    kit_pairs p = { 0 };
+    memset(text, 'x', sizeof text - 1);
+    kit_pairs_set(&p, "long", "%s", text);
+    CHECK_INT(strlen(p.text[1]), sizeof text - 1);
+    ur_params *ps = ur_params_new(UR_F32, 1);
+    ur_param(ps, "W", ur_constant(0), 1);
+    const char *path = in_folder("long.st");
+    CHECK(ur_save(path, &ps, 1, (const char *const *)p.text, 1));
+    CHECK_STR(kit_saved(path, "long"), text);
+    ur_params_free(ps);
+    kit_pairs_free(&p);
+}
+
 TEST(curves_grow)
 {
     kit_curve c = { 0 };
@@ -189,4 +206,4 @@ TEST(curves_grow)
 
 TEST_MAIN(T(vocabulary_is_text_and_back), T(log_is_rewound), T(settings_are_texts_and_back),
           T(restored_settings_are_checked), T(paths_take_a_word), T(same_files_are_found),
-          T(curves_grow))
+          T(long_texts_are_kept_whole), T(curves_grow))
