@@ -559,7 +559,7 @@ int main(int argc, char **argv)
     static trainer t;
     corpus test = { 0 };
     bool done = true;
-    kit_settings.lr = 1e-3, kit_settings.epochs = 10;
+    kit_settings.lr = 2e-3, kit_settings.epochs = 15;
     int sentences = kit_args(&(kit_usage){
         "Learns to translate English to French, and measures it by BLEU.",
         "translate --data tatoeba --save fr.safetensors --plot fr.svg\n"
