@@ -132,7 +132,7 @@ typedef struct {
 /* Adds a pair; printf makes the value. */
 void kit_pairs_set(kit_pairs *p, const char *key, const char *format, ...)
 #if defined(__GNUC__)
-    __attribute__((format(printf, 3, 4)))
+    __attribute__((format(printf, 3, 4), nonnull(3)))
 #endif
     ;
 /* Adds the name and the present value of each option that is kept; a double exactly, a flag as 0 or
