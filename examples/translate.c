@@ -2,15 +2,16 @@
  * translation word by word and looks back, before each, at the words that it has to do with.
  *
  *     m_s = [forward(E[x_s], ..), backward(E[x_s], ..)]         h_0 = tanh([last states] W + b)
- *     h_t = gru([k F[y_t], a_t-1], h_t-1)                       a_0 = 0, k^2 = columns of F
- *     w   = softmax_s(h_t . m_s G)     c = sum_s w_s m_s        how much of m_s is looked at
+ *     h_t = gru([r F[y_t], a_t-1], h_t-1)                       a_0 = 0, r^2 = columns of F
+ *     w   = softmax_s(v . tanh(h_t Q + m_s K + k))              how much of m_s is looked at
+ *     c   = sum_s w_s m_s
  *     a_t = tanh([c, h_t] A)           p(y_t+1) = softmax(a_t F' + b)
  *
  * D. Bahdanau, K. Cho, Y. Bengio, "Neural machine translation by jointly learning to align and
- * translate", ICLR 2015; attention and the feeding of a_t are those of M.-T. Luong, H. Pham,
- * C. Manning, EMNLP 2015; the vectors F of words are the same coming in and going out (O. Press,
- * L. Wolf, EACL 2017). Translations are found by beam search, and measured by BLEU against all that
- * the data has for a source. Case is kept, punctuation split off, elisions too: l' homme. */
+ * translate", ICLR 2015; the feeding of a_t is that of M.-T. Luong, H. Pham, C. Manning, EMNLP
+ * 2015; the vectors F of words are the same coming in and going out (O. Press, L. Wolf, EACL 2017).
+ * Translations are found by beam search, and measured by BLEU against all that the data has for a
+ * source. Case is kept, punctuation split off, elisions too: l' homme. */
 #include "examples/kit/run.h"
 #include "examples/kit/score.h"
 
@@ -172,7 +173,7 @@ static void build(model *m)
     m->to = ur_embedding_with(ps, "to", m->to_words->size, embed, small);
     m->forward = ur_gru_reset_after(ps, "forward", embed, hidden);
     m->backward = ur_gru_reset_after(ps, "backward", embed, hidden);
-    m->attention = ur_attention_new(ps, "look", UR_SCORE_GENERAL, hidden, 2 * hidden, 0);
+    m->attention = ur_attention_new(ps, "look", UR_SCORE_ADDITIVE, hidden, 2 * hidden, hidden);
     m->inner = ur_gru_reset_after(ps, "decoder", 2 * embed, hidden);
     m->decoder = ur_input_feeding(m->inner, "feed", m->attention, embed);
     m->bridge = ur_bridge_new(ps, "bridge", 2, (int[]){ hidden, hidden }, m->inner);
