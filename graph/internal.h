@@ -201,7 +201,7 @@ struct ur_graph {
     uint32_t scope;             /* the current one */
     struct ur__name { uint32_t id; const char *text; } *names;
     size_t n_names, name_cap;
-    ur__bump text;              /* names and scopes of the tape */
+    ur__bump text;              /* names, scopes, arrays: until the tape is cleared */
 
     ur__block data, consts;     /* leaves and kept values of the tape; leaves made by rules */
     size_t data_used, consts_used;

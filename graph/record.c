@@ -129,6 +129,8 @@ static bool broadcast_shape(ur_shaping *s)
     return true;
 }
 
+/* Operands, as of a stack of many steps, that do not fit these lie beside the tape's texts until it
+ * is cleared: in the steady state that is no allocation. */
 enum { FEW = 16 };
 
 /* The general path: the op's shape rule. */
@@ -139,8 +141,8 @@ static bool infer(recording *r, const uint32_t id[], int n_in, const int64_t att
     ur_shape few_shapes[FEW], *shape = few_shapes;
     ur_type few_types[FEW], *types = few_types;
     if (n_in > FEW) {
-        shape = ur__realloc(NULL, 0, (size_t)n_in * sizeof *shape);
-        types = ur__realloc(NULL, 0, (size_t)n_in * sizeof *types);
+        shape = ur__bump_take(&g->text, (size_t)n_in * sizeof *shape);
+        types = ur__bump_take(&g->text, (size_t)n_in * sizeof *types);
     }
     bool ok = shape && types;
     if (!ok)
@@ -155,10 +157,6 @@ static bool infer(recording *r, const uint32_t id[], int n_in, const int64_t att
     ok = ok && (r->op->kind == UR_MAP && !r->op->shape ? broadcast_shape(&s) : r->op->shape(&s));
     *out = s.out;
     *type = (int)s.type;
-    if (n_in > FEW) {
-        ur__realloc(shape, (size_t)n_in * sizeof *shape, 0);
-        ur__realloc(types, (size_t)n_in * sizeof *types, 0);
-    }
     bool moved = n_in > 0 && ur__at(g, id[0])->type == UR_I32;     /* a slice of ids holds ids */
     return ok && (s.type != UR_I32 || moved || r->op->flags & (UR_FLAT | UR_INT_OUT) ||
                   ur__fail_at(g, r->at, r->op->name,
@@ -276,7 +274,7 @@ static ur_node record(recording *r, int n_in, const int64_t attr[], int n_attr)
     ur_node y = { g, 0, 0 };
     uint32_t few[FEW], *id = few;
     int flags = 0;
-    if (n_in > FEW && !(id = ur__realloc(NULL, 0, (size_t)n_in * sizeof *id))) {
+    if (n_in > FEW && !(id = ur__bump_take(&g->text, (size_t)n_in * sizeof *id))) {
         ur__out_of_memory(&g->owner);
         return y;
     }
@@ -291,8 +289,6 @@ static ur_node record(recording *r, int n_in, const int64_t attr[], int n_attr)
     else if (check_operands(r, n_in, id, &flags))
         y = append_inferred(r, id, n_in, attr, n_attr,
                             op->flags & (UR_FLAT | UR_INT_OUT) ? 0 : flags);
-    if (n_in > FEW)
-        ur__realloc(id, (size_t)n_in * sizeof *id, 0);
     return y;
 }
 
