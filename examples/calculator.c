@@ -198,13 +198,6 @@ static bool validate(void *ctx, double *mean)
     return !kit_interrupted;
 }
 
-/* The rate falls along a half cosine to a hundredth at the end of the run. */
-static void set_schedule(ur_optim *optim)
-{
-    int64_t goal = kit_settings.updates > 0 ? kit_settings.updates : kit_settings.epochs * UPDATES;
-    ur_set_schedule(optim, ur_schedule_cosine(0, goal > 0 ? (double)goal : 1, 0.01));
-}
-
 /* ---- The program ---------------------------------------------------------------------------- */
 
 /* How many of the held-out sums are right to the last digit, by length of the numbers. */
@@ -276,7 +269,7 @@ int main(int argc, char **argv)
     m.run = (kit_run){ .graph = kit_run_graph(UR_TRAIN), .params = m.params,
                        .optim = kit_run_optim(m.params), .update = update, .validate = validate,
                        .ctx = &m, .per_epoch = UPDATES, .items = batch, .unit = "sums" };
-    set_schedule(m.run.optim);
+    kit_run_cosine(m.run.optim, UPDATES, 0.01);
     if (kit_run_train(&m.run)) {
         report(&m);
         calculate(&m, argv + 1, n);

@@ -292,13 +292,6 @@ static bool validate(void *ctx, double *mean)
     return !kit_interrupted;
 }
 
-/* The rate falls along a half cosine to a hundredth at the end of the run. */
-static void set_schedule(ur_optim *optim)
-{
-    int64_t goal = kit_settings.updates > 0 ? kit_settings.updates : kit_settings.epochs * UPDATES;
-    ur_set_schedule(optim, ur_schedule_cosine(0, goal > 0 ? (double)goal : 1, 0.01));
-}
-
 /* ---- The program ---------------------------------------------------------------------------- */
 
 /* Row b of a batch of answers in words. */
@@ -368,7 +361,7 @@ int main(int argc, char **argv)
     m.run = (kit_run){ .graph = kit_run_graph(UR_TRAIN), .params = m.params,
                        .optim = kit_run_optim(m.params), .update = update, .validate = validate,
                        .ctx = &m, .per_epoch = UPDATES, .items = batch, .unit = "pictures" };
-    set_schedule(m.run.optim);
+    kit_run_cosine(m.run.optim, UPDATES, 0.01);
     if (kit_run_train(&m.run))
         report(&m);
     kit_run_plot(task, (const kit_run *[]){ &m.run }, 1);

@@ -234,8 +234,7 @@ static bool train(model *m, int W, const char *name)
                         .ctx = m, .per_epoch = set.train / batch, .items = batch,
                         .unit = "windows" };
     kit_pairs_set(&m->run.facts, "rows", "%d", set.n);
-    ur_set_schedule(m->run.optim,
-                    ur_schedule_cosine(0, (double)(kit_settings.epochs * m->run.per_epoch), 0.01));
+    kit_run_cosine(m->run.optim, m->run.per_epoch, 0.01);
     return kit_run_train(&m->run);
 }
 

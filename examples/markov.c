@@ -35,31 +35,10 @@ enum { OPTIONS = sizeof options / sizeof *options };
 
 /* ---- Data ------------------------------------------------------------------------------------ */
 
-/* Sentences of a tiny grammar. */
-static kit_text made_up(void)
-{
-    enum { N = 20000 };
-    static const char *const who[] = { "the cat", "a dog", "the mouse", "an owl" };
-    static const char *const does[] = { " sees ", " likes ", " hunts " };
-    kit_text text = { .n = N, .print = "made up" };
-    uint64_t random = kit_settings.seed;
-    char *s = malloc(N + 64);
-    text.ids = malloc(N * sizeof *text.ids);
-    if (!s || !text.ids)
-        kit_die("out of memory");
-    for (size_t n = 0; n < N;)
-        n += (size_t)snprintf(s + n, 64, "%s%s%s.\n", who[kit_below(&random, 4)],
-                              does[kit_below(&random, 3)], who[kit_below(&random, 4)]);
-    kit_vocabulary_of(&text.vocabulary, s, N);
-    kit_vocabulary_encode(&text.vocabulary, s, N, text.ids);
-    free(s);
-    return text;
-}
-
 typedef struct {
     kit_text text;
     size_t cut, n;              /* [0, cut) is learned, [cut, n) is for validation */
-    ur_streams streams;        /* of what is learned */
+    ur_streams streams;         /* of what is learned */
     kit_run run;
     ur_hmm hmm;
     int32_t *x, *y;             /* a segment */
@@ -68,7 +47,7 @@ typedef struct {
 static void read_data(markov *m)
 {
     if (!data)
-        m->text = made_up();
+        kit_made_up_text(&m->text, kit_settings.seed);
     else if (!kit_read_text(data, &m->text))
         exit(2);
     m->n = m->text.n, m->cut = m->n / 10 * 9 + m->n % 10 * 9 / 10;

@@ -268,8 +268,7 @@ int main(int argc, char **argv)
                        .ctx = &m, .per_epoch = batches, .items = (all.n - all.n / 10) / batches,
                        .unit = "names" };
     kit_pairs_set(&m.run.facts, "data", "%d names of %d languages", all.n, all.languages);
-    ur_set_schedule(m.run.optim,
-                    ur_schedule_cosine(0, (double)(kit_settings.epochs * batches), 0.05));
+    kit_run_cosine(m.run.optim, batches, 0.05);
     if (kit_run_train(&m.run)) {
         kit_run_plot("Languages of names", (const kit_run *[]){ &m.run }, 1);
         printf("top-1 of the names held back: %s %%\n", kit_number(number, "%.1f", m.top1));

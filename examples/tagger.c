@@ -452,8 +452,7 @@ static bool train(tagger *m)
     r->per_epoch = ur_batches_count(p->batches);
     r->items = p->words / r->per_epoch, r->unit = "words";
     r->optim = kit_run_optim(m->params);
-    double goal = (double)kit_run_goal(r->per_epoch);
-    ur_set_schedule(r->optim, ur_schedule_cosine(0, goal > 0 ? goal : 1, 0.02));
+    kit_run_cosine(r->optim, r->per_epoch, 0.02);
     kit_pairs_set(&r->facts, "data", "%d %d %d words, %d forms", p->words, m->part[DEV].words,
                   m->part[TEST].words, m->forms->size);
     bool done = kit_run_train(r);

@@ -25,8 +25,9 @@ static void check_same_run(const char *a, const char *b)
 {
     static const char *const texts[] = {
         "format", "cell", "hidden", "layers", "embed", "batch", "steps", "optim", "lr", "clip",
-        "precision", "seed", "dropout", "text", "vocabulary", "at.update", "at.epoch", "at.position",
-        "at.logged", "at.random", "at.loss", "at.recent", "at.train_loss", "at.valid_loss",
+        "precision", "seed", "dropout", "text", "vocabulary", "at.update", "at.epoch",
+        "at.position", "at.logged", "at.random", "at.loss", "at.recent", "at.train_loss",
+        "at.valid_loss",
         "plot.trained", "plot.validated",
     };
     char *bytes[2] = { NULL, NULL };

@@ -11,7 +11,7 @@ static int losses(const char *log, double out[20])
     return n;
 }
 
-/* The plan's rewrites change sums in the last digits only, and learning does not make more of it. */
+/* The plan's rewrites change sums in the last digits only; learning does not make more of it. */
 TEST(no_rewrite_changes_the_losses)
 {
     static const char *const rewrites[] = {

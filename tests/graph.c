@@ -337,7 +337,7 @@ TEST(plans_that_come_again_get_more_room)
     ur_graph *g = ur_graph_new(UR_F64, UR_TRAIN);
     double grad[500];
     size_t made[6] = { 0 };
-    ur_plan_cache_limit(g, (size_t)16 << 20);   /* of which new plans have a quarter of a megabyte */
+    ur_plan_cache_limit(g, (size_t)16 << 20);   /* new plans have a 64th of it */
     for (int round = 0; round < 6; round++) {
         for (int T = 2; T <= LONGEST; T++)
             elman(g, ps, T, grad);

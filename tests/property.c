@@ -247,8 +247,9 @@ TEST(rewrites_and_threads_change_nothing_on_random_tapes)
         if (++failed == FAILURES)
             break;
     }
-    printf("  %ld of %ld tapes drawn again, %ld cancel in float; %ld runs within a budget did steps "
-           "again\n", now->again, tapes, now->cancelled, now->merged[UR__BIT_segment]);
+    printf("  %ld of %ld tapes drawn again, %ld cancel in float; "
+           "%ld runs within a budget did steps again\n", now->again, tapes,
+           now->cancelled, now->merged[UR__BIT_segment]);
     CHECK(now->again * 20 <= tapes);
     CHECK(now->cancelled * 1000 <= tapes + 999);
 }

@@ -101,6 +101,8 @@ ur_method kit_run_method(void);
 ur_optim *kit_run_optim_with(ur_params *ps, ur_method method);
 /* Updates that the settings want in all, for schedules. */
 int64_t kit_run_goal(int64_t per_epoch);
+/* The rate falls along half a cosine to `least` of it at the end of those updates. */
+void kit_run_cosine(ur_optim *optim, int64_t per_epoch, double least);
 
 /* ---- A run (run.c) ------------------------------------------------------------------------ */
 

@@ -97,6 +97,12 @@ int64_t kit_run_goal(int64_t per_epoch)
     return by_updates ? set->updates : set->epochs * per_epoch;
 }
 
+void kit_run_cosine(ur_optim *optim, int64_t per_epoch, double least)
+{
+    int64_t goal = kit_run_goal(per_epoch);
+    ur_set_schedule(optim, ur_schedule_cosine(0, goal > 0 ? (double)goal : 1, least));
+}
+
 /* ---- Settings ---- */
 
 enum { LONGEST_VALUE = 16 << 20 };

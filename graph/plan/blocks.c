@@ -23,8 +23,8 @@ typedef struct blocks {
     int n_places;
 } blocks;
 
-/* A value as long as there are rows might be one of each, or, as the weights of classes are, one for
- * all: told apart unless there are as many classes as rows. */
+/* A value as long as there are rows might be one of each, or, as the weights of classes are, one
+ * for all: told apart unless there are as many classes as rows. */
 static bool ambiguous(const ur__call *c, size_t rows)
 {
     const ur__routine *f = c->routine;
