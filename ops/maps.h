@@ -34,8 +34,12 @@
     MAP1(abs,        v_abs(a),               -2, 2,   ur_mul(g, ur_sign(a)))                       \
     MAP1(sin,        v_sin(a),               -3, 3,   ur_mul(g, ur_cos(a)))                        \
     MAP1(cos,        v_cos(a),               -3, 3,   ur_neg(ur_mul(g, ur_sin(a))))                \
-    MAP1(tanh,       v_tanh(a),              -2, 2,   ur_mul(g, ur_one_minus(ur_square(y))))       \
-    MAP1(sigmoid,    v_sigmoid(a),           -3, 3,   ur_mul(g, ur_mul(y, ur_one_minus(y))))       \
+    MAP1(tanh,       v_tanh(a),              -2, 2,   ur_tanh_grad(y, g))                          \
+    MAP1(sigmoid,    v_sigmoid(a),           -3, 3,   ur_sigmoid_grad(y, g))                       \
+    MAP2(tanh_grad,    b * (1 - a * a),      -1, 1,                                                \
+         ur_neg(ur_mul(g, ur_mul(b, ur_add(a, a)))), ur_tanh_grad(a, g))                           \
+    MAP2(sigmoid_grad, b * (a * (1 - a)),    0, 1,                                                 \
+         ur_mul(g, ur_mul(b, ur_sub(ur_one_minus(a), a))), ur_sigmoid_grad(a, g))                  \
     MAP1(softplus,   v_softplus(a),          -3, 3,   ur_mul(g, ur_sigmoid(a)))                    \
     MAP1(relu,       v_sel(a > 0, a, v_nan(a)), -2, 2, ur_select(ur_positive(a), g))               \
     MAP2(leaky_relu, v_sel(a > 0, a, a * b), -2, 2,   ur_where(ur_positive(a), g, ur_mul(g, b)), NONE) \

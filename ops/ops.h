@@ -79,6 +79,9 @@ UR__OP1(ur_normal_cdf) UR__OP1(ur_normal_pdf) UR__OP1(ur_sign) UR__OP1(ur_positi
 #define ur_minimum(a, b) ur_minimum_at(UR_AT(#a ", " #b), a, b)   /* the smaller, a where equal   */
 #define ur_maximum(a, b) ur_maximum_at(UR_AT(#a ", " #b), a, b)   /* the larger, a where equal    */
 #define ur_power(a, b)   ur_power_at(UR_AT(#a ", " #b), a, b)     /* a^b     b a^(b-1), none      */
+/* What tanh and sigmoid, of the result y, make of a gradient g: one operation, not three. */
+#define ur_tanh_grad(y, g)    ur_tanh_grad_at(UR_AT(#y ", " #g), y, g)      /* g (1 - y^2)   */
+#define ur_sigmoid_grad(y, g) ur_sigmoid_grad_at(UR_AT(#y ", " #g), y, g)   /* g y (1 - y)   */
 /* Comparisons: 1 or 0 in the graph's precision, without gradient; false where an operand is NaN
  * (not_equal: true). */
 #define ur_less(a, b)          ur_less_at(UR_AT(#a ", " #b), a, b)                  /* a < b  */
@@ -95,9 +98,10 @@ UR__OP1(ur_normal_cdf) UR__OP1(ur_normal_pdf) UR__OP1(ur_sign) UR__OP1(ur_positi
 #define ur_clip(a, lo, hi)   ur_clip_at(UR_AT(#a ", " #lo ", " #hi), a, lo, hi)
 #define ur_inside(a, lo, hi) ur_inside_at(UR_AT(#a ", " #lo ", " #hi), a, lo, hi)
 UR__OP2(ur_add) UR__OP2(ur_sub) UR__OP2(ur_mul) UR__OP2(ur_div) UR__OP2(ur_minimum)
-UR__OP2(ur_maximum) UR__OP2(ur_power) UR__OP2(ur_less) UR__OP2(ur_less_equal) UR__OP2(ur_greater)
-UR__OP2(ur_greater_equal) UR__OP2(ur_equal) UR__OP2(ur_not_equal) UR__OP2(ur_select)
-UR__OP2(ur_unless) UR__OP3(ur_where) UR__OP3(ur_clip) UR__OP3(ur_inside)
+UR__OP2(ur_maximum) UR__OP2(ur_power) UR__OP2(ur_tanh_grad) UR__OP2(ur_sigmoid_grad)
+UR__OP2(ur_less) UR__OP2(ur_less_equal) UR__OP2(ur_greater) UR__OP2(ur_greater_equal)
+UR__OP2(ur_equal) UR__OP2(ur_not_equal) UR__OP2(ur_select) UR__OP2(ur_unless)
+UR__OP3(ur_where) UR__OP3(ur_clip) UR__OP3(ur_inside)
 
 /* --------------------------------------------------------- elementwise, with numbers; composite */
 #define ur_scale(x, k)       ur_scale_at(UR_AT(#x ", " #k), x, k)                   /* k x       */

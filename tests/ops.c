@@ -23,6 +23,8 @@ REF2(ref_add, a + b)
 REF2(ref_sub, a - b)
 REF2(ref_mul, a * b)
 REF2(ref_div, a / b)
+REF2(ref_tanh_grad, b * (1 - a * a))
+REF2(ref_sigmoid_grad, b * a * (1 - a))
 REF2(ref_less, a < b)
 REF2(ref_less_equal, a <= b)
 REF2(ref_greater, a > b)
@@ -73,6 +75,8 @@ static const struct {
     { "minimum", ur_minimum, fmin, -1, 1 },
     { "maximum", ur_maximum, fmax, -1, 1 },
     { "power", ur_power, pow, 0.2, 2 },
+    { "tanh_grad", ur_tanh_grad, ref_tanh_grad, -1, 1 },
+    { "sigmoid_grad", ur_sigmoid_grad, ref_sigmoid_grad, -1, 1 },
     { "less", ur_less, ref_less, -1, 1 },
     { "less_equal", ur_less_equal, ref_less_equal, -1, 1 },
     { "greater", ur_greater, ref_greater, -1, 1 },

@@ -324,6 +324,8 @@ TEST(specials_of_maps)
         { OF(square), -3, 0, 0, 9 }, { OF(sub), 1, 3, 0, -2 }, { OF(mul), 2, 3, 0, 6 },
         { OF(gelu), 0, 0, 0, 0 }, { OF(normal_cdf), INF, 0, 0, 1 },
         { OF(normal_cdf), 0, 0, 0, 0.5 },
+        { OF(tanh_grad), 0.5, 4, 0, 3 }, { OF(tanh_grad), 1, 7, 0, 0 },
+        { OF(sigmoid_grad), 0.25, 16, 0, 3 }, { OF(sigmoid_grad), 1, 7, 0, 0 },
         { OF(normal_pdf), INF, 0, 0, 0 }, { OF(add), 1, 2, 0, 3 },
 #undef OF
     };

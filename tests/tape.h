@@ -52,6 +52,8 @@ typedef struct tape {
     FORM(cos,           ONE,    ur_cos(x))                                                         \
     FORM(tanh,          ONE,    ur_tanh(x))                                                        \
     FORM(sigmoid,       ONE,    ur_sigmoid(x))                                                     \
+    FORM(tanh_grad,     PAIR,   ur_tanh_grad(ur_tanh(x), y))                                       \
+    FORM(sigmoid_grad,  PAIR,   ur_sigmoid_grad(ur_sigmoid(x), y))                                 \
     FORM(softplus,      ONE,    ur_softplus(x))                                                    \
     FORM(gelu,          ONE,    ur_gelu(x))                                                        \
     FORM(normal_cdf,    ONE,    ur_normal_cdf(x))                                                  \
