@@ -8,11 +8,14 @@ static bool same_as_operand(ur_shaping *s)
     return true;
 }
 
-/* d sum_k x_k / d x_k = g */
+/* d sum_k x_k / d x_k = g, of the shape of x_k: a sum [N] may have terms [1,N] (rowsum.c). */
 static void sum_rule(ur_rule *r)
 {
-    for (int k = 0; k < r->n_in; k++)
-        ur_give(r, k, r->g);
+    for (int k = 0; k < r->n_in; k++) {
+        const ur_shape s = ur_shape_of(r->in[k]);
+        const bool alike = s.rank == ur_shape_of(r->g).rank;
+        ur_give(r, k, alike ? r->g : ur__reshape_to(NULL, r->g, &s));
+    }
 }
 
 #define LEAF(id, text) \

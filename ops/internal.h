@@ -12,12 +12,8 @@ extern const ur_op ur__op_index, ur__op_unindex, ur__op_slice, ur__op_pad, ur__o
 /* All built-in ops with a rule or a mark, NULL at the end. */
 extern const ur_op *const ur__ops[];
 
-/* x under another shape of as many elements; x itself where it has that shape already. */
-ur_node ur__reshape_to(ur_at at, ur_node x, const ur_shape *s);
 /* x repeated along axes of size 1 and missing leading ones; x itself where it has that shape. */
 ur_node ur__broadcast(ur_at at, ur_node x, const ur_shape *s);
-/* x summed over the axes that broadcasting s to x's shape repeats: the adjoint of broadcasting. */
-ur_node ur__sum_to(ur_at at, ur_node x, const ur_shape *s);
 
 /* -------------------------------------------------------------------------- in public functions */
 

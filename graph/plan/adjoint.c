@@ -53,7 +53,11 @@ void ur_give(ur_rule *r, int operand, ur_node x)
     if (live && ur__at(g, x.id)->shape != ur__at(g, to.id)->shape && op->kind == UR_MAP) {
         ur_shape s = ur__shape_of(to)->s;
         ur_node sum = ur__sum_rows(e, x, &s);
-        x = ur__live(sum) ? sum : ur__sum_to(NULL, x, &s);
+        if (ur__live(sum)) {
+            contribute(e, to.id, sum.id);
+            return;
+        }
+        x = ur__sum_to(NULL, x, &s);
         live = ur__live(x);
     }
     if (g->owner.failed)
@@ -64,7 +68,7 @@ void ur_give(ur_rule *r, int operand, ur_node x)
         refuse(r, operand, x);
 }
 
-/* The sum of the contributions to a node. */
+/* The sum of the contributions to a node, one of its shape or, for [N], some of [1,N]. */
 static uint32_t adjoint_of(ur__expansion *e, uint32_t id)
 {
     ur_graph *g = e->g;
@@ -76,8 +80,11 @@ static uint32_t adjoint_of(ur__expansion *e, uint32_t id)
         }
         e->terms[n++] = e->list[k - 1].node;
     }
-    if (n == 1)
-        return e->terms[0];
+    if (n == 1) {
+        const ur_shape s = g->shape[ur__at(g, id)->shape].s;
+        return ur__at(g, e->terms[0])->shape == ur__at(g, id)->shape ? e->terms[0]
+             : ur__reshape_to(NULL, ur__node_of(g, e->terms[0]), &s).id;
+    }
     int flags = 0;
     for (size_t i = 0; i < n; i++)
         flags |= ur__at(g, e->terms[i])->flags & UR__GROWS;

@@ -72,7 +72,7 @@ bool ur__hoist(ur__expansion *e, uint32_t id);
 /* The sum of two terms that nobody else reads, as one with all their products; or nil. */
 ur_node ur__join_addends(ur__expansion *e, const ur_node in[2]);
 
-/* The sum of x's rows, of the shape s, as a product; or nil: a plain sum is right. */
+/* The sum of x's rows, for the shape s [N], as a product [1,N]; or nil: a plain sum is right. */
 ur_node ur__sum_rows(ur__expansion *e, ur_node x, const ur_shape *s);
 
 static inline bool ur__bypassable(const ur_graph *g, ur_node x)
@@ -85,7 +85,6 @@ static inline ur_node ur__operand_of(ur_graph *g, ur_node x, uint32_t k)
 }
 
 /* Ops that rewrites look for and make. */
-ur_node ur__reshape_to(ur_at at, ur_node x, const ur_shape *s);
 extern const ur_op ur__op_concat, ur__op_matmul, ur__op_gather, ur__op_one_hot, ur__op_slice,
     ur__op_index;
 

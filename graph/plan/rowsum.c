@@ -3,7 +3,7 @@
  *     db = sum_t 1^T dz_t,
  *
  * which, written like that, K-merge makes one contraction as it does with the weights'
- * gradients. */
+ * gradients. The products are [1,N] where the sum is [N]: it takes them as they are. */
 #include "graph/plan/rewrite.h"
 
 /* A row of n ones. */
@@ -25,7 +25,8 @@ static ur_node ones(ur__expansion *e, int n)
     return x;
 }
 
-/* x[.., N] summed over all axes but the last, if s is [N]; nil where a plain sum is right. */
+/* x[.., N] summed over all axes but the last, as [1,N], if s is [N]; nil where a plain sum is
+ * right. */
 ur_node ur__sum_rows(ur__expansion *e, ur_node x, const ur_shape *s)
 {
     const ur_shape *now = &ur__shape_of(x)->s;
@@ -39,6 +40,5 @@ ur_node ur__sum_rows(ur__expansion *e, ur_node x, const ur_shape *s)
     ur_node one = ones(e, flat.dim[0]);
     if (!ur__live(one))
         return UR_NIL;
-    ur_node y = ur_record(NULL, &ur__op_matmul, (ur_node[]){ one, x }, 2, (int64_t[]){ 0, 0 }, 2);
-    return ur__live(y) ? ur__reshape_to(NULL, y, s) : UR_NIL;
+    return ur_record(NULL, &ur__op_matmul, (ur_node[]){ one, x }, 2, (int64_t[]){ 0, 0 }, 2);
 }
