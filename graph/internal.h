@@ -156,7 +156,7 @@ typedef struct ur__kept {
 typedef struct ur__plan ur__plan;
 
 /* What a shape rule said of operands of these shapes: it is asked once. */
-enum { UR__INFERRED = 256, UR__INFER_WORDS = 6 };
+enum { UR__INFERRED = 1024, UR__INFER_WORDS = 6 };
 typedef struct ur__inferred {
     const ur_op *op;
     uint64_t word[UR__INFER_WORDS];     /* shapes and types of operands, then attributes */
@@ -297,6 +297,7 @@ void *ur__leaf_data(ur_graph *g, ur_node x);
 /* The ops that graph/ itself owns. */
 extern const ur_op ur__op_input, ur__op_constant, ur__op_param, ur__op_import, ur__op_state,
     ur__op_cut, ur__op_request, ur__op_grad, ur__op_sum, ur__op_deposit, ur__op_state_out;
+extern const ur_op ur__op_pad;              /* of ops/ */
 
 /* ------------------------------------------------------------------------------------ gradients */
 
