@@ -299,6 +299,12 @@ extern const ur_op ur__op_input, ur__op_constant, ur__op_param, ur__op_import, u
     ur__op_cut, ur__op_request, ur__op_grad, ur__op_sum, ur__op_deposit, ur__op_state_out;
 extern const ur_op ur__op_pad;              /* of ops/ */
 
+/* Ops on parts of an axis: their shape does not depend on where the part begins, attr[1]. */
+static inline bool ur__begins_somewhere(const ur_op *op)
+{
+    return op->kind == UR_SLICE || op == &ur__op_pad;
+}
+
 /* ------------------------------------------------------------------------------------ gradients */
 
 /* Attributes of a request: numbers of ys, seeds and xs, and whether it is a backward. */

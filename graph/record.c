@@ -178,14 +178,8 @@ static inline bool holds(const ur__inferred *e, const ur_op *op, const uint64_t 
     return same;
 }
 
-/* The shape of a part does not depend on where it begins, attr[1], which is left out of what is
- * remembered: the steps of a sequence, each with another begin, are inferred once. */
-static inline bool begins_somewhere(const ur_op *op)
-{
-    return op->kind == UR_SLICE || op == &ur__op_pad;
-}
-
-/* Whether a part of an operand that has its axis begins and ends within. */
+/* Whether a part of an operand that has its axis begins and ends within. Where it begins is left
+ * out of what is remembered: the steps of a sequence are inferred once. */
 static bool part_fits(const ur_op *op, const ur_shape *s, const int64_t attr[])
 {
     const int64_t size = s->dim[attr[0]];
@@ -204,7 +198,7 @@ static void remember(ur_graph *g, const ur_op *op, const uint32_t id[], int n_in
         return;
     for (int i = 0; i < n_in + n_attr; i++) {
         e.word[i] = i < n_in ? operand_word(ur__at(g, id[i])) : (uint64_t)attr[i - n_in];
-        if (i == n_in + 1 && begins_somewhere(op))
+        if (i == n_in + 1 && ur__begins_somewhere(op))
             e.word[i] = 0;
         h = ur__fold(h, e.word[i]);
     }
@@ -271,7 +265,7 @@ static bool record_known(ur_graph *g, ur_at at, const ur_op *op, const ur_node i
         flags |= x->flags & UR__GROWS;
         h = ur__fold(h, word[n]);
     }
-    const bool part = begins_somewhere(op);
+    const bool part = ur__begins_somewhere(op);
     for (; n < n_in + n_attr; n++) {
         word[n] = part && n == n_in + 1 ? 0 : (uint64_t)attr[n - n_in];
         h = ur__fold(h, word[n]);

@@ -17,7 +17,7 @@ bool ur_wants(const ur_rule *r, int operand)
     return !e->g->owner.failed && e->needs[r->in[operand].id];
 }
 
-static void contribute(ur__expansion *e, uint32_t to, uint32_t node)
+void ur__contribute(ur__expansion *e, uint32_t to, uint32_t node)
 {
     if (!ur__room(&e->list, &e->list_cap, e->n_list + 1, sizeof *e->list)) {
         ur__out_of_memory(&e->g->owner);
@@ -25,6 +25,14 @@ static void contribute(ur__expansion *e, uint32_t to, uint32_t node)
     }
     e->list[e->n_list] = (ur__contribution){ node, e->head[to] };
     e->head[to] = (uint32_t)++e->n_list;
+}
+
+static void hand_over(ur__expansion *e, const ur_rule *r, int k, uint32_t node)
+{
+    if (e->n_given < UR__GIVEN)
+        e->given[e->n_given] = (ur__given){ (uint32_t)k, node };
+    e->n_given++;
+    ur__contribute(e, r->in[k].id, node);
 }
 
 /* What is wrong with a contribution to operand k. */
@@ -54,7 +62,7 @@ void ur_give(ur_rule *r, int operand, ur_node x)
         ur_shape s = ur__shape_of(to)->s;
         ur_node sum = ur__sum_rows(e, x, &s);
         if (ur__live(sum)) {
-            contribute(e, to.id, sum.id);
+            hand_over(e, r, operand, sum.id);
             return;
         }
         x = ur__sum_to(NULL, x, &s);
@@ -63,7 +71,7 @@ void ur_give(ur_rule *r, int operand, ur_node x)
     if (g->owner.failed)
         return;
     if (live && ur__at(g, x.id)->shape == ur__at(g, to.id)->shape)
-        contribute(e, to.id, x.id);
+        hand_over(e, r, operand, x.id);
     else
         refuse(r, operand, x);
 }
@@ -94,7 +102,7 @@ static uint32_t adjoint_of(ur__expansion *e, uint32_t id)
 
 enum { FEW = 16 };
 
-static void run_rule(ur__expansion *e, uint32_t id, uint32_t adjoint)
+static void ask_rule(ur__expansion *e, uint32_t id, uint32_t adjoint)
 {
     ur_graph *g = e->g;
     const ur__node x = *ur__at(g, id);
@@ -113,17 +121,28 @@ static void run_rule(ur__expansion *e, uint32_t id, uint32_t adjoint)
             memcpy(words, g->into->attr + x.attr, x.n_attr * sizeof *words);
         ur_rule r = { .n_in = (int)x.n_in, .in = in, .y = ur__node_of(g, id),
                       .g = ur__node_of(g, adjoint), .attr = words, .n_attr = x.n_attr, .self = e };
-        ur__origin origin = g->into->origin[id];
-        g->rule_of = &origin;
-        g->anchor = adjoint;
+        const size_t before = g->into->n;
+        e->n_given = 0;
         x.op->rule(&r);
-        g->rule_of = NULL;
-        g->anchor = 0;
+        ur__learn_rule(e, id, adjoint, before);
     }
     if (words && words != attr)
         ur__realloc(words, x.n_attr * sizeof *words, 0);
     if (in != few)
         ur__realloc(in, x.n_in * sizeof *in, 0);
+}
+
+/* Hands the adjoint of a node on to its operands. */
+static void run_rule(ur__expansion *e, uint32_t id, uint32_t adjoint)
+{
+    ur_graph *g = e->g;
+    const ur__origin origin = g->into->origin[id];
+    g->rule_of = &origin;
+    g->anchor = adjoint;
+    if (!ur__repeat_rule(e, id, adjoint))
+        ask_rule(e, id, adjoint);
+    g->rule_of = NULL;
+    g->anchor = 0;
 }
 
 /* A leaf of `s` filled with one value, made by the ur__expansion itself. */
@@ -153,7 +172,7 @@ static bool starts(ur__expansion *e, uint32_t request, uint32_t *lo, uint32_t *h
             ur_shape s = g->shape[ur__at(g, y)->shape].s;
             seed = filled(g, &s, 1);
         }
-        contribute(e, y, seed);
+        ur__contribute(e, y, seed);
         *hi = y > *hi ? y : *hi;
     }
     for (int64_t j = 0; j < a[UR__A_XS]; j++) {

@@ -12,7 +12,13 @@ typedef struct ur__contribution {
     uint32_t node, next;                /* next: 1 + index, 0 at the end */
 } ur__contribution;
 
-enum { UR__READ_LATER = 1, UR__ONES = 8 };
+/* A contribution that a rule gave to an operand. */
+typedef struct ur__given {
+    uint32_t operand, node;
+} ur__given;
+typedef struct ur__lesson ur__lesson;
+
+enum { UR__READ_LATER = 1, UR__ONES = 8, UR__GIVEN = 3 };
 
 /* The making of one planned tape. */
 typedef struct ur__expansion {
@@ -38,11 +44,22 @@ typedef struct ur__expansion {
     uint32_t *terms;                    /* operands of one sum */
     size_t term_cap;
     const uint32_t *results;            /* of the last request */
+    /* repeat.c: what the rule under way gave; what rules made of operands of some sizes */
+    ur__given given[UR__GIVEN];
+    int n_given;
+    ur__lesson **lessons;
 } ur__expansion;
 
 /* Copies a recorded node or puts a better form in its place; its operands are planned already. */
 bool ur__take_node(ur__expansion *e, uint32_t id);
 bool ur__expand_request(ur__expansion *e, uint32_t request);
+
+void ur__contribute(ur__expansion *e, uint32_t to, uint32_t node);
+
+/* Does what the rule of a node did before for one like it; false: it has to be asked. */
+bool ur__repeat_rule(ur__expansion *e, uint32_t id, uint32_t adjoint);
+/* Writes down what it did; before: how many nodes there were. */
+void ur__learn_rule(ur__expansion *e, uint32_t id, uint32_t adjoint, size_t before);
 
 /* A recorded product op(a) op(b), its operands on the planned tape. */
 typedef struct ur__product {
