@@ -7,6 +7,23 @@
  * with each number of W that it loads. What is added to x_t W is added where it lies (views.c). */
 #include "graph/plan/rewrite.h"
 
+/* The product of a whole sequence with a weight, which every step of it asks for. */
+static ur_node whole(ur__expansion *e, ur_node all, const ur__product *p)
+{
+    ur_graph *g = e->g;
+    if (!e->merged && !(e->merged = ur__bump_alloc(&g->scratch, UR__WEIGHTS * sizeof *e->merged))) {
+        ur__out_of_memory(&g->owner);
+        return UR_NIL;
+    }
+    ur__merged *m = &e->merged[p->b.id % UR__WEIGHTS];
+    if (m->weight == p->b.id + 1 && m->all == all.id && m->transposed == p->transposed[1])
+        return ur__node_of(g, m->product);
+    ur_node y = ur__once(e, &ur__op_matmul, (ur_node[]){ all, p->b }, 2, p->transposed, 2);
+    if (ur__live(y))
+        *m = (ur__merged){ p->b.id + 1, all.id, y.id, p->transposed[1] };
+    return y;
+}
+
 ur_node ur__merge_rows(ur__expansion *e, const ur__product *p)
 {
     ur_graph *g = e->g;
@@ -22,9 +39,9 @@ ur_node ur__merge_rows(ur__expansion *e, const ur__product *p)
     if (attr[0] != 0 || ur__shape_of(all)->s.rank < 2 || ur__shape_of(p->a)->s.rank < 2 ||
         !(ur__at(g, all.id)->flags & UR__SLICED))
         return UR_NIL;
-    ur_node product = ur__once(e, &ur__op_matmul, (ur_node[]){ all, p->b }, 2, p->transposed, 2);
+    ur_node product = whole(e, all, p);
     if (!ur__live(product))
         return UR_NIL;
     e->p->merged[UR__BIT_mmerge]++;
-    return ur__once(e, slice, &product, 1, attr, 3);
+    return ur_record(NULL, slice, &product, 1, attr, 3);
 }

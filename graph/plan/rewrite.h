@@ -18,6 +18,18 @@ typedef struct ur__given {
 } ur__given;
 typedef struct ur__lesson ur__lesson;
 
+/* The rows of a weight that the parts of a concat meet (split.c), and the product of a whole
+ * sequence with a weight (mmerge.c), each the last one of a weight. */
+enum { UR__PARTS = 8, UR__WEIGHTS = 64 };
+typedef struct ur__cut {
+    uint32_t weight, n, length[UR__PARTS], piece[UR__PARTS];    /* 1 + weight; 0 none */
+    int64_t axis;
+} ur__cut;
+typedef struct ur__merged {
+    uint32_t weight, all, product;                              /* 1 + weight; 0 none */
+    int64_t transposed;
+} ur__merged;
+
 enum { UR__READ_LATER = 1, UR__ONES = 8, UR__GIVEN = 3 };
 
 /* The making of one planned tape. */
@@ -34,6 +46,8 @@ typedef struct ur__expansion {
         int n;
         uint32_t node;
     } ones[UR__ONES];                   /* constants of rowsum.c, by n */
+    ur__cut *cuts;                      /* by weight */
+    ur__merged *merged;
     /* adjoint.c, of the request under way; by planned nodes before it */
     uint8_t *needs;                     /* depends on one of the xs */
     uint32_t *head;                     /* 1 + first contribution */

@@ -6,14 +6,12 @@
  * is copied side by side, and each term is free to be rewritten (swap.c). */
 #include "graph/plan/rewrite.h"
 
-enum { PARTS = 8 };
-
 static bool splits(ur_graph *g, const ur__product *p)
 {
     const ur__node *a = ur__at(g, p->a.id);
     int rank = ur__shape_of(p->a)->s.rank;
     if (!ur__on(g, UR__BIT_split) || a->op->kind != UR_CONCAT || p->transposed[0] ||
-        !ur__bypassable(g, p->a) || a->n_in < 2 || a->n_in > PARTS ||
+        !ur__bypassable(g, p->a) || a->n_in < 2 || a->n_in > UR__PARTS ||
         ur__shape_of(p->b)->s.rank != 2)
         return false;
     const int64_t *attr = g->into->attr + a->attr;
@@ -25,20 +23,48 @@ static bool splits(ur_graph *g, const ur__product *p)
     return true;
 }
 
+/* The rows of p->b that meet the parts of p->a: cut once, though every step asks for them. */
+static const ur__cut *cut(ur__expansion *e, const ur__product *p)
+{
+    ur_graph *g = e->g;
+    const uint32_t n = ur__at(g, p->a.id)->n_in;
+    if (!e->cuts && !(e->cuts = ur__bump_alloc(&g->scratch, UR__WEIGHTS * sizeof *e->cuts))) {
+        ur__out_of_memory(&g->owner);
+        return NULL;
+    }
+    ur__cut *c = &e->cuts[p->b.id % UR__WEIGHTS], want = { .weight = p->b.id + 1, .n = n,
+                                                           .axis = p->transposed[1] ? 1 : 0 };
+    bool same = c->weight == want.weight && c->n == n && c->axis == want.axis;
+    for (uint32_t i = 0; i < n; i++) {
+        want.length[i] = (uint32_t)ur_dim(ur__operand_of(g, p->a, i), -1);
+        same = same && c->length[i] == want.length[i];
+    }
+    if (same)
+        return c;
+    int64_t begin = 0;
+    for (uint32_t i = 0; i < n; begin += want.length[i++]) {
+        const int64_t place[] = { want.axis, begin, want.length[i] };
+        ur_node piece = ur__once(e, &ur__op_slice, (const ur_node[]){ p->b }, 1, place, 3);
+        if (!ur__live(piece))
+            return NULL;
+        want.piece[i] = piece.id;
+    }
+    *c = want;
+    return c;
+}
+
 ur_node ur__split_concat(ur__expansion *e, const ur__product *p)
 {
     ur_graph *g = e->g;
     if (!splits(g, p))
         return UR_NIL;
-    uint32_t n = ur__at(g, p->a.id)->n_in, term[PARTS];
-    int64_t begin = 0, axis = p->transposed[1] ? 1 : 0;
+    const uint32_t n = ur__at(g, p->a.id)->n_in;
+    const ur__cut *c = cut(e, p);
+    uint32_t term[UR__PARTS];
     int flags = 0;
-    for (uint32_t i = 0; i < n; i++) {
-        ur__product q = { .a = ur__operand_of(g, p->a, i), .transposed = { 0, p->transposed[1] } };
-        const int64_t length = ur_dim(q.a, -1), place[] = { axis, begin, length };
-        q.b = ur__once(e, &ur__op_slice, (const ur_node[]){ p->b }, 1, place, 3);
-        if (!ur__live(q.b))
-            return UR_NIL;
+    for (uint32_t i = 0; c && i < n; i++) {
+        ur__product q = { ur__operand_of(g, p->a, i), ur__node_of(g, c->piece[i]),
+                          { 0, p->transposed[1] } };
         ur_node y = ur__swap_gather(e, &q);
         if (!ur__live(y))
             y = ur__merge_rows(e, &q);
@@ -48,8 +74,9 @@ ur_node ur__split_concat(ur__expansion *e, const ur__product *p)
             return UR_NIL;
         term[i] = y.id;
         flags |= ur__at(g, y.id)->flags & UR__GROWS;
-        begin += length;
     }
+    if (!c)
+        return UR_NIL;
     const ur__node *y = ur__at(g, term[0]);
     e->p->merged[UR__BIT_split]++;
     e->p->saved[UR__BIT_split] += (double)(ur__shape_of(p->a)->count * ur__type_size(y->type));
