@@ -11,11 +11,12 @@
 static ur_node whole(ur__expansion *e, ur_node all, const ur__product *p)
 {
     ur_graph *g = e->g;
-    if (!e->merged && !(e->merged = ur__bump_alloc(&g->scratch, UR__WEIGHTS * sizeof *e->merged))) {
+    const size_t bytes = UR__SEQUENCES * sizeof *e->merged;
+    if (!e->merged && !(e->merged = ur__bump_alloc(&g->scratch, bytes))) {
         ur__out_of_memory(&g->owner);
         return UR_NIL;
     }
-    ur__merged *m = &e->merged[p->b.id % UR__WEIGHTS];
+    ur__merged *m = &e->merged[p->b.id % UR__SEQUENCES];
     if (m->weight == p->b.id + 1 && m->all == all.id && m->transposed == p->transposed[1])
         return ur__node_of(g, m->product);
     ur_node y = ur__once(e, &ur__op_matmul, (ur_node[]){ all, p->b }, 2, p->transposed, 2);

@@ -64,14 +64,51 @@ static ur__lesson **place(ur__expansion *e, const uint64_t word[], int n)
     return &e->lessons[h % TABLE];
 }
 
+/* Appends what a rule made. All places of operands and attributes are written, used or not: that is
+ * quicker than to ask how many they are. */
+static inline uint32_t put(ur_graph *g, const made *y, const uint32_t known[], int64_t begin)
+{
+    ur__tape *t = g->into;
+    if (!ur__tape_room(t, OPERANDS, OPERANDS)) {
+        ur__out_of_memory(&g->owner);
+        return 0;
+    }
+    uint32_t *in = t->operand + t->n_operands, flags = 0;
+    int64_t *attr = t->attr + t->n_attrs;
+    for (int i = 0; i < OPERANDS; i++) {
+        in[i] = y->in[i] & leaf ? y->in[i] & ~leaf : known[y->in[i]];
+        flags |= i < y->n_in ? t->node[in[i]].flags : 0;
+        attr[i] = y->attr[i];
+    }
+    if (y->part)
+        attr[1] = begin;
+    t->node[t->n] = (ur__node){ .op = y->op, .shape = y->shape, .in = (uint32_t)t->n_operands,
+                                .n_in = y->n_in, .attr = (uint32_t)t->n_attrs,
+                                .n_attr = y->n_attr, .type = y->type,
+                                .flags = y->op->flags & UR_FLAT ? 0 : flags & UR__GROWS };
+    t->origin[t->n] = *g->rule_of;
+    t->origin[t->n].anchor = g->anchor;
+    t->n_operands += y->n_in;
+    t->n_attrs += y->n_attr;
+    return (uint32_t)t->n++;
+}
+
+static inline bool same_words(const uint64_t *a, const uint64_t *b, int n)
+{
+    for (int i = 0; i < n; i++)
+        if (a[i] != b[i])
+            return false;
+    return true;
+}
+
 bool ur__repeat_rule(ur__expansion *e, uint32_t id, uint32_t adjoint)
 {
     ur_graph *g = e->g;
     uint64_t word[WORDS];
-    uint32_t known[KNOWN];
+    uint32_t known[KNOWN] = { 0 };
     const int n = e->lessons && !ur__fault_hook ? describe(e, id, adjoint, word) : 0;
     const ur__lesson *l = n ? *place(e, word, n) : NULL;
-    if (!l || l->n_words != n || memcmp(l->word, word, (size_t)n * sizeof *word) != 0)
+    if (!l || l->n_words != n || !same_words(l->word, word, n))
         return false;
     const ur__node *x = ur__at(g, id);
     const int64_t begin = x->n_attr > 1 ? g->into->attr[x->attr + 1] : 0;
@@ -79,19 +116,8 @@ bool ur__repeat_rule(ur__expansion *e, uint32_t id, uint32_t adjoint)
         known[i] = g->into->operand[x->in + i];
     known[RESULT] = id;
     known[GRADIENT] = adjoint;
-    for (int k = 0; k < l->n_made; k++) {
-        const made *y = &l->made[k];
-        uint32_t in[OPERANDS];
-        int flags = 0;
-        for (int i = 0; i < y->n_in; i++) {
-            in[i] = y->in[i] & leaf ? y->in[i] & ~leaf : known[y->in[i]];
-            flags |= ur__at(g, in[i])->flags & UR__GROWS;
-        }
-        int64_t attr[OPERANDS] = { y->attr[0], y->part ? begin : y->attr[1], y->attr[2] };
-        known[FIRST_MADE + k] = ur__append_shaped(g, NULL, y->op, in, y->n_in, attr, y->n_attr,
-                                                  y->shape, y->type,
-                                                  y->op->flags & UR_FLAT ? 0 : flags).id;
-    }
+    for (int k = 0; k < l->n_made; k++)
+        known[FIRST_MADE + k] = put(g, &l->made[k], known, begin);
     for (int k = 0; k < l->n_given; k++)
         ur__contribute(e, known[l->given[k].operand], known[l->given[k].node]);
     return true;

@@ -20,7 +20,7 @@ typedef struct ur__lesson ur__lesson;
 
 /* The rows of a weight that the parts of a concat meet (split.c), and the product of a whole
  * sequence with a weight (mmerge.c), each the last one of a weight. */
-enum { UR__PARTS = 8, UR__WEIGHTS = 64 };
+enum { UR__PARTS = 8, UR__WEIGHTS = 64, UR__SEQUENCES = 256 };
 typedef struct ur__cut {
     uint32_t weight, n, length[UR__PARTS], piece[UR__PARTS];    /* 1 + weight; 0 none */
     int64_t axis;
