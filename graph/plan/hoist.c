@@ -17,9 +17,11 @@ static bool lasting(const ur__expansion *e, const ur__node *x)
 bool ur__hoist(ur__expansion *e, uint32_t id)
 {
     ur_graph *g = e->g;
+    if (!ur__on(g, UR__BIT_hoist) || !lasting(e, &e->from->node[id]))
+        return false;
     const ur__node x = e->from->node[id];
-    if (!ur__on(g, UR__BIT_hoist) || !lasting(e, &x) || x.op->kind == UR_EFFECT ||
-        x.op->flags & UR_RANDOM || x.flags & UR__KEEP || e->marks[id] & UR__WANTED)
+    if (x.op->kind == UR_EFFECT || x.op->flags & UR_RANDOM || x.flags & UR__KEEP ||
+        e->marks[id] & UR__WANTED)
         return false;
     ur_node in[OPERANDS];
     for (uint32_t i = 0; i < x.n_in; i++)

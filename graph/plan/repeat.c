@@ -1,6 +1,9 @@
 /* Rules are learned by heart: the steps of a recurrence are alike, so what an op's rule made of
  * operands of some sizes is made again from what was written down, without asking the rule.
  *
+ * Most rules make nodes of their operands' sizes, whatever these are: those of elementwise ops on
+ * equal sizes and of products of matrices. They are learned for all sizes at once.
+ *
  * That is for the rules of built-in ops, which depend on sizes and attributes alone, make no leaves
  * and draw no numbers. Where two of operands, result and gradient are one node the rule is asked,
  * since what it names could be either. */
@@ -12,11 +15,14 @@ enum { OPERANDS = 3, MADE = 6, WORDS = 2 + 2 * OPERANDS, TABLE = 512 };
  * that the rule made; or any leaf, by its id. */
 enum { RESULT = OPERANDS, GRADIENT, FIRST_MADE, KNOWN = FIRST_MADE + MADE };
 static const uint32_t leaf = UINT32_C(1) << 31;
+/* In place of the sizes of a rule that is learned for all. */
+static const uint32_t any_size = UINT32_MAX >> 2;
 
 typedef struct made {
     const ur_op *op;
     uint32_t shape, in[OPERANDS];
     uint8_t n_in, n_attr, type;
+    uint8_t like;                       /* 1 + the operand whose shape it has; 0 `shape` */
     bool part;                          /* begins where the op that is differentiated does */
     int64_t attr[OPERANDS];
 } made;
@@ -27,6 +33,19 @@ struct ur__lesson {
     ur__given given[UR__GIVEN];
     made made[];
 };
+
+/* Whether what a rule makes has the sizes of operands, whatever they are. */
+static bool for_all_sizes(const ur_graph *g, const ur__node *x, const uint32_t in[])
+{
+    const uint32_t first = ur__at(g, in[0])->shape;
+    if (x->op->kind == UR_CONTRACTION)
+        return g->shape[first].s.rank == 2 && first != ur__at(g, in[1])->shape &&
+               g->shape[ur__at(g, in[1])->shape].s.rank == 2;
+    for (uint32_t i = 1; i < x->n_in; i++)
+        if (ur__at(g, in[i])->shape != first)
+            return false;
+    return x->shape == first && (x->op->kind == UR_MAP || x->op->kind == UR_SUM);
+}
 
 /* What a rule depends on, as words; their number, or 0 if it cannot be repeated. */
 static int describe(const ur__expansion *e, uint32_t id, uint32_t adjoint, uint64_t word[WORDS])
@@ -40,6 +59,7 @@ static int describe(const ur__expansion *e, uint32_t id, uint32_t adjoint, uint6
     if (n_in > OPERANDS || n_attr > OPERANDS || adjoint == id ||
         !((kind == UR_MAP && x->op->row) || kind == UR_CONTRACTION || kind == UR_SUM || part))
         return 0;
+    const bool all = for_all_sizes(g, x, in);
     uint64_t wants = 0;
     int n = 2;
     for (uint32_t i = 0; i < n_in; i++) {
@@ -47,7 +67,7 @@ static int describe(const ur__expansion *e, uint32_t id, uint32_t adjoint, uint6
         if (in[i] == adjoint || (i > 0 && in[i] == in[i - 1]) || (i > 1 && in[i] == in[0]))
             return 0;
         wants |= (uint64_t)e->needs[in[i]] << i;
-        word[n++] = (uint64_t)u->shape << 2 | u->type;
+        word[n++] = (uint64_t)(all ? any_size : u->shape) << 2 | u->type;
     }
     for (uint32_t i = 0; i < n_attr; i++)
         word[n++] = part && i == 1 ? 0 : (uint64_t)attr[i];
@@ -82,7 +102,8 @@ static inline uint32_t put(ur_graph *g, const made *y, const uint32_t known[], i
     }
     if (y->part)
         attr[1] = begin;
-    t->node[t->n] = (ur__node){ .op = y->op, .shape = y->shape, .in = (uint32_t)t->n_operands,
+    const uint32_t shape = y->like ? t->node[known[y->like - 1]].shape : y->shape;
+    t->node[t->n] = (ur__node){ .op = y->op, .shape = shape, .in = (uint32_t)t->n_operands,
                                 .n_in = y->n_in, .attr = (uint32_t)t->n_attrs,
                                 .n_attr = y->n_attr, .type = y->type,
                                 .flags = y->op->flags & UR_FLAT ? 0 : flags & UR__GROWS };
@@ -153,6 +174,13 @@ static bool write_down(const ur_graph *g, uint32_t id, uint32_t adjoint, size_t 
             return false;
     for (uint32_t i = 0; i < m->n_attr; i++)
         y->attr[i] = attr[m->attr + i];
+    if (for_all_sizes(g, x, g->into->operand + x->in)) {
+        for (uint32_t i = x->n_in; i-- > 0;)
+            if (ur__at(g, g->into->operand[x->in + i])->shape == m->shape)
+                y->like = (uint8_t)(1 + i);
+        if (!y->like)
+            return false;
+    }
     y->part = ur__begins_somewhere(x->op) && (m->op->kind == UR_SLICE || m->op->kind == UR_PAD);
     return !y->part || y->attr[1] == attr[x->attr + 1];
 }
