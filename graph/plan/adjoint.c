@@ -88,10 +88,11 @@ static uint32_t adjoint_of(ur__expansion *e, uint32_t id)
         }
         e->terms[n++] = e->list[k - 1].node;
     }
+    if (n == 1 && ur__at(g, e->terms[0])->shape == ur__at(g, id)->shape)
+        return e->terms[0];
     if (n == 1) {
         const ur_shape s = g->shape[ur__at(g, id)->shape].s;
-        return ur__at(g, e->terms[0])->shape == ur__at(g, id)->shape ? e->terms[0]
-             : ur__reshape_to(NULL, ur__node_of(g, e->terms[0]), &s).id;
+        return ur__reshape_to(NULL, ur__node_of(g, e->terms[0]), &s).id;
     }
     int flags = 0;
     for (size_t i = 0; i < n; i++)
