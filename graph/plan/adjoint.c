@@ -137,7 +137,8 @@ static void ask_rule(ur__expansion *e, uint32_t id, uint32_t adjoint)
 static void run_rule(ur__expansion *e, uint32_t id, uint32_t adjoint)
 {
     ur_graph *g = e->g;
-    const ur__origin origin = g->into->origin[id];
+    ur__origin origin = g->into->origin[id];
+    origin.anchor = adjoint;
     g->rule_of = &origin;
     g->anchor = adjoint;
     if (!ur__repeat_rule(e, id, adjoint))
