@@ -45,7 +45,7 @@ bool ur__plain_product(const ur__work *w, uint32_t id)
 }
 
 /* The panel of a parameter, or a part of it, as a right operand; UINT32_MAX when it is none or
- * packing is off. */
+ * packing is off. There is memory for a new one when the plan runs, for all of them at once. */
 static uint32_t panel_of(ur__work *w, uint32_t id, const matrix *b)
 {
     ur_graph *g = w->g;
@@ -63,8 +63,7 @@ static uint32_t panel_of(ur__work *w, uint32_t id, const matrix *b)
     const ur__kernels *k = ur__kernels_get();
     const ur__kernel_set *set = g->precision == UR_F64 ? &k->f64 : &k->f32;
     size_t bytes = set->packed_size(b->rows, b->cols);
-    if (!ur__reserve(&g->panel, &g->panel_cap, g->n_panels + 1, sizeof *g->panel) ||
-        !ur__block_grow(&g->panels, g->panels_used + bytes)) {
+    if (!ur__reserve(&g->panel, &g->panel_cap, g->n_panels + 1, sizeof *g->panel)) {
         ur__out_of_memory(&g->owner);
         return UINT32_MAX;
     }

@@ -69,7 +69,7 @@ bool ur__set_bases(ur_graph *g, const ur__plan *p, ur__run *r)
     size_t threads = (size_t)r->threads, lanes = round_up(threads * sizeof *r->lane);
     size_t regions = UR__VALUES + 2 * g->n_slots, table = round_up(regions * sizeof(char *));
     if (!ur__block_renew(&g->arena, arena + table + lanes + threads * scratch) ||
-        !ur__block_grow(&g->data, p->data_end + 64))
+        !ur__block_grow(&g->data, p->data_end + 64) || !ur__block_grow(&g->panels, g->panels_used))
         return ur__out_of_memory(&g->owner);
     r->base = (char **)(g->arena.p + arena);
     r->lane = (ur__run *)(g->arena.p + arena + table);
