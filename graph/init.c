@@ -187,8 +187,8 @@ static void draw(uint64_t key, int how, double a, double b, size_t count, ur_typ
 
 bool ur__draw_initial(const ur_params *ps, const ur__param *p, void *values)
 {
-    if (p->count == 0)
-        return true;
+    if (p->count == 0 || (p->init.how == CONSTANT && p->init.a == 0 && !signbit(p->init.a)))
+        return true;            /* zeros are there; untouched they take no memory yet */
     uint64_t key = ur__mix(ps->seed, ur__hash_text(p->name));
     double a = p->init.a, b = p->init.b;
     size_t columns = p->shape.rank ? (size_t)p->shape.dim[p->shape.rank - 1] : 1;

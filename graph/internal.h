@@ -45,6 +45,7 @@ typedef struct ur__block {
     void *raw;
     size_t bytes;
 } ur__block;
+bool ur__block_zeros(ur__block *b, size_t bytes);       /* a new one, of zeros */
 bool ur__block_grow(ur__block *b, size_t bytes);
 bool ur__block_renew(ur__block *b, size_t bytes);       /* what was in it is lost if it grows */
 void ur__block_free(ur__block *b);
@@ -374,8 +375,8 @@ void ur__rows_list(ur__param *p);
 bool ur__seal(ur_params *ps);                           /* draws the initial values; idempotent */
 void ur__params_ref(ur_params *ps);                     /* both from any thread */
 void ur__params_unref(ur_params *ps);
-/* Fills count values of the store's type with the initial values of a parameter. False when there
- * is no memory to work in. */
+/* Writes the initial values of a parameter, in the store's type, over zeros. False when there is no
+ * memory to work in. */
 bool ur__draw_initial(const ur_params *ps, const ur__param *p, void *values);
 /* What is wrong with an initialiser for a parameter of this shape; NULL when nothing is. */
 const char *ur__init_fault(const ur_init *init, const ur_shape *s);

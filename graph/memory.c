@@ -148,6 +148,12 @@ static void ask_for_large_pages(void *raw, size_t bytes)
 #endif
 }
 
+static void take_block(ur__block *b, void *raw, size_t bytes)
+{
+    ask_for_large_pages(raw, bytes + LINE);
+    *b = (ur__block){ .p = align(raw), .raw = raw, .bytes = bytes };
+}
+
 /* A new block of `bytes`, or of `more` if there is memory for it. */
 static bool new_block(ur__block *b, size_t bytes, size_t more)
 {
@@ -159,8 +165,23 @@ static bool new_block(ur__block *b, size_t bytes, size_t more)
         raw = ur__realloc(NULL, 0, (room = bytes) + LINE);
     if (!raw)
         return false;
-    ask_for_large_pages(raw, room + LINE);
-    *b = (ur__block){ .p = align(raw), .raw = raw, .bytes = room };
+    take_block(b, raw, room);
+    return true;
+}
+
+/* Memory that comes straight from the system is zero, and costs nothing until it is written. */
+bool ur__block_zeros(ur__block *b, size_t bytes)
+{
+    if (user_allocate) {
+        if (!new_block(b, bytes, 0))
+            return false;
+        memset(b->p, 0, b->bytes);
+        return true;
+    }
+    void *raw = bytes <= PTRDIFF_MAX - LINE ? calloc(1, bytes + LINE) : NULL;
+    if (!raw)
+        return false;
+    take_block(b, raw, bytes);
     return true;
 }
 

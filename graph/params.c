@@ -229,12 +229,7 @@ static bool all_frozen(const ur_params *ps)
 /* Makes a block of zeros where there is none yet. */
 static bool make_block(const ur_params *ps, ur__block *b)
 {
-    if (b->p)
-        return true;
-    if (!ur__block_grow(b, block_bytes(ps)))
-        return false;
-    memset(b->p, 0, b->bytes);
-    return true;
+    return b->p || ur__block_zeros(b, block_bytes(ps));
 }
 
 /* A graph that uses the store may have recorded a parameter before it was frozen. */
