@@ -17,19 +17,14 @@
 #include <math.h>
 #include "graph/internal.h"
 
-#define M0 0xD2511F53u
-#define M1 0xCD9E8D57u
-#define W0 0x9E3779B9u
-#define W1 0xBB67AE85u
-
-enum { ROUNDS = 10, BLOCKS = 16, ELEMENTS = 4 * BLOCKS };
+enum { ROUNDS = 10, ELEMENTS = 4 * UR__PHILOX_BLOCKS };
 
 void ur__philox(const uint32_t counter[4], const uint32_t key[2], uint32_t out[4])
 {
     uint32_t c0 = counter[0], c1 = counter[1], c2 = counter[2], c3 = counter[3];
     uint32_t k0 = key[0], k1 = key[1];
-    for (int round = 0; round < ROUNDS; round++, k0 += W0, k1 += W1) {
-        uint64_t p0 = (uint64_t)M0 * c0, p1 = (uint64_t)M1 * c2;
+    for (int round = 0; round < ROUNDS; round++, k0 += UR__PHILOX_W0, k1 += UR__PHILOX_W1) {
+        uint64_t p0 = (uint64_t)UR__PHILOX_M0 * c0, p1 = (uint64_t)UR__PHILOX_M1 * c2;
         c0 = (uint32_t)(p1 >> 32) ^ c1 ^ k0;
         c1 = (uint32_t)p1;
         c2 = (uint32_t)(p0 >> 32) ^ c3 ^ k1;
@@ -38,46 +33,19 @@ void ur__philox(const uint32_t counter[4], const uint32_t key[2], uint32_t out[4
     out[0] = c0, out[1] = c1, out[2] = c2, out[3] = c3;
 }
 
-/* The words of consecutive blocks. The same rounds as above with the blocks innermost, which
- * compilers turn into vector code; 64-bit lanes, since that is what their products need. */
-static void philox_blocks(uint64_t key, uint64_t first, uint32_t plane, uint32_t out[ELEMENTS])
-{
-    uint64_t c0[BLOCKS], c1[BLOCKS], c2[BLOCKS], c3[BLOCKS];
-    uint32_t k0 = (uint32_t)key, k1 = (uint32_t)(key >> 32);
-    for (int i = 0; i < BLOCKS; i++) {
-        c0[i] = (first + (uint64_t)i) & UINT32_MAX;
-        c1[i] = (first + (uint64_t)i) >> 32;
-        c2[i] = plane;
-        c3[i] = 0;
-    }
-    for (int round = 0; round < ROUNDS; round++, k0 += W0, k1 += W1)
-        for (int i = 0; i < BLOCKS; i++) {
-            uint64_t p0 = M0 * c0[i], p1 = M1 * c2[i];
-            c0[i] = (p1 >> 32) ^ c1[i] ^ k0;
-            c1[i] = p1 & UINT32_MAX;
-            c2[i] = (p0 >> 32) ^ c3[i] ^ k1;
-            c3[i] = p0 & UINT32_MAX;
-        }
-    for (int i = 0; i < BLOCKS; i++) {
-        out[4 * i] = (uint32_t)c0[i];
-        out[4 * i + 1] = (uint32_t)c1[i];
-        out[4 * i + 2] = (uint32_t)c2[i];
-        out[4 * i + 3] = (uint32_t)c3[i];
-    }
-}
-
 /* Elements of a stream from one whose number is a multiple of 4, as many as fit: uniform in [0, 1),
  * multiples of 2^-53 or, without the lower halves, of 2^-32. */
 static void uniform_piece(uint64_t key, uint64_t first, bool fine, double u[ELEMENTS])
 {
     uint32_t upper[ELEMENTS], lower[ELEMENTS];
-    philox_blocks(key, first / 4, 0, upper);
+    const ur__kernel_set *k = &ur__kernels_get()->f32;
+    k->philox(key, first / 4, 0, upper);
     if (!fine) {
         for (int i = 0; i < ELEMENTS; i++)
             u[i] = upper[i] * 0x1p-32;
         return;
     }
-    philox_blocks(key, first / 4, 1, lower);
+    k->philox(key, first / 4, 1, lower);
     for (int i = 0; i < ELEMENTS; i++)
         u[i] = (double)(((uint64_t)upper[i] << 21) | (lower[i] >> 11)) * 0x1p-53;
 }

@@ -52,6 +52,13 @@ static inline ptrdiff_t ur__gemm_block(ptrdiff_t k)
     return even < UR__GEMM_BLOCK ? even : UR__GEMM_BLOCK;
 }
 
+/* Random numbers: what is drawn at once, and the constants of a round. */
+#define UR__PHILOX_M0 0xD2511F53u
+#define UR__PHILOX_M1 0xCD9E8D57u
+#define UR__PHILOX_W0 0x9E3779B9u
+#define UR__PHILOX_W1 0xBB67AE85u
+enum { UR__PHILOX_BLOCKS = 16 };
+
 /* What one precision offers. `T` below is float or double. */
 typedef struct ur__kernel_set {
     ur__map_kernel *map[UR__MAP_COUNT];
@@ -102,6 +109,9 @@ typedef struct ur__kernel_set {
     /* y[r, c] (row stride ldy) = x[r * x_r + c * x_c]: transposes by blocks, rows by memcpy. */
     void (*copy2)(size_t rows, size_t cols, const void *x, ptrdiff_t x_r, ptrdiff_t x_c,
                   void *y, ptrdiff_t ldy);
+
+    /* The words of UR__PHILOX_BLOCKS blocks from `first` on, four each; see graph/random.c. */
+    void (*philox)(uint64_t key, uint64_t first, uint32_t plane, uint32_t *out);
 
     /* Passes over a flat block of parameters. */
     double (*sum_squares)(size_t n, const void *x);             /* in double, fixed order */

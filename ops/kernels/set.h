@@ -36,6 +36,8 @@ void KERNEL(fill)(size_t n, double value, void *y);
 void KERNEL(copy2)(size_t rows, size_t cols, const void *x, ptrdiff_t x_r, ptrdiff_t x_c,
                    void *y, ptrdiff_t ldy);
 
+void KERNEL(philox)(uint64_t key, uint64_t first, uint32_t plane, uint32_t *out);
+
 ur__update_kernel KERNEL(sgd), KERNEL(momentum), KERNEL(adagrad), KERNEL(adadelta),
     KERNEL(rmsprop), KERNEL(adam);
 

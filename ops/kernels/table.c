@@ -14,6 +14,7 @@ void KERNEL(kernel_set)(ur__kernel_set *set)
         .softmax = KERNEL(softmax), .log_softmax = KERNEL(log_softmax),
         .cross_entropy = KERNEL(cross_entropy), .cross_entropy_grad = KERNEL(cross_entropy_grad),
         .add = KERNEL(add), .fill = KERNEL(fill), .copy2 = KERNEL(copy2),
+        .philox = KERNEL(philox),
         .sum_squares = KERNEL(sum_squares),
         .sgd = KERNEL(sgd), .momentum = KERNEL(momentum), .adagrad = KERNEL(adagrad),
         .adadelta = KERNEL(adadelta), .rmsprop = KERNEL(rmsprop), .adam = KERNEL(adam),

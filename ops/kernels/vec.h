@@ -13,7 +13,8 @@
  * clang, whose `fast` fuses by basic block, so that equal sums in two loops could round apart).
  *
  * Intrinsics appear in this file only, where neither gcc 12 nor clang 14 makes the instruction from
- * portable code: partial loads and stores, limits that let NaN pass, scaling by a power of two.
+ * portable code: partial loads and stores, limits that let NaN pass, scaling by a power of two,
+ * products of 32 by 32 bits.
  */
 #ifndef UR_KERNELS_VEC_H
 #define UR_KERNELS_VEC_H
@@ -58,6 +59,8 @@ typedef T_int I;
     #endif
     #if V_BYTES > 16
         #include <immintrin.h>
+    #elif defined __SSE2__
+        #include <emmintrin.h>
     #endif
     #if UR_BITS == 32
         #define MM512(name) _mm512_##name##_ps
@@ -243,6 +246,25 @@ INLINE V v_min(V a, V b)
 INLINE V v_max(V a, V b)
 {
     return v_sel((a >= b) | (a != a), a, b);
+}
+
+/* The products, of 64 bits, of b and the lower halves of a. */
+#ifdef UR_SCALAR
+typedef uint64_t U64;
+#else
+typedef uint64_t U64 __attribute__((vector_size(V_BYTES)));
+#endif
+INLINE U64 u64_product(U64 a, uint32_t b)
+{
+#if !defined UR_SCALAR && V_BYTES == 64
+    return (U64)_mm512_mul_epu32((__m512i)a, _mm512_set1_epi64(b));
+#elif !defined UR_SCALAR && V_BYTES == 32
+    return (U64)_mm256_mul_epu32((__m256i)a, _mm256_set1_epi64x(b));
+#elif !defined UR_SCALAR && defined __SSE2__
+    return (U64)_mm_mul_epu32((__m128i)a, _mm_set1_epi64x(b));
+#else
+    return (a & UINT32_MAX) * b;
+#endif
 }
 
 /* True if m holds in any lane. */
