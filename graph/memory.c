@@ -53,9 +53,9 @@ bool ur__reserve(void *array_pointer, size_t *cap, size_t n, size_t size)
     return true;
 }
 
-static char *align(void *p)
+static char *align(void *p, size_t to)
 {
-    return (char *)p + (-(uintptr_t)p & (LINE - 1));
+    return (char *)p + (-(uintptr_t)p & (to - 1));
 }
 
 /* --------------------------------------------------------------------------------------- bump */
@@ -88,7 +88,7 @@ static ur__chunk *next_chunk(ur__bump *b, size_t bytes)
         c = ur__realloc(NULL, 0, sizeof *c + LINE - 1 + room);
         if (!c)
             return NULL;
-        c->data = align(c + 1);
+        c->data = align(c + 1, LINE);
         c->room = room;
         b->bytes += chunk_bytes(c);
     }
@@ -133,36 +133,42 @@ void ur__bump_free(ur__bump *b)
 
 /* -------------------------------------------------------------------------------------- blocks */
 
-/* Large blocks are walked from end to end in every run: with pages of 2 MB that is a tenth
- * faster. */
-static void ask_for_large_pages(void *raw, size_t bytes)
-{
+/* Large blocks are walked from end to end in every run: with pages of 2 MB that is a tenth faster,
+ * and at first there is a trap for each instead of 512. They begin where such a page does, as far
+ * as that costs addresses and no memory: a user's allocator is not asked for more. */
 #if defined(__linux__) && defined(MADV_HUGEPAGE)
-    enum { LARGE = 2 << 20 };
-    uintptr_t begin = ((uintptr_t)raw + LARGE - 1) & ~(uintptr_t)(LARGE - 1);
-    uintptr_t end = ((uintptr_t)raw + bytes) & ~(uintptr_t)(LARGE - 1);
-    if (end > begin)
-        madvise((void *)begin, end - begin, MADV_HUGEPAGE);
+enum { LARGE = 2 << 20 };
 #else
-    (void)raw, (void)bytes;
+enum { LARGE = LINE };
 #endif
+
+static size_t alignment(size_t bytes)
+{
+    return user_allocate || bytes < (size_t)LARGE ? LINE : LARGE;
 }
 
 static void take_block(ur__block *b, void *raw, size_t bytes)
 {
-    ask_for_large_pages(raw, bytes + LINE);
-    *b = (ur__block){ .p = align(raw), .raw = raw, .bytes = bytes };
+    *b = (ur__block){ .p = align(raw, alignment(bytes)), .raw = raw, .bytes = bytes };
+#if defined(__linux__) && defined(MADV_HUGEPAGE)
+    char *begin = align(raw, LARGE);
+    const size_t large = ((size_t)(b->p + bytes - begin)) / LARGE * LARGE;
+    if (begin < b->p + bytes && large)
+        madvise(begin, large, MADV_HUGEPAGE);
+#endif
 }
 
 /* A new block of `bytes`, or of `more` if there is memory for it. */
 static bool new_block(ur__block *b, size_t bytes, size_t more)
 {
-    if (bytes > PTRDIFF_MAX - LINE)
+    if (bytes > PTRDIFF_MAX - LARGE)
         return false;
     size_t room = more < bytes ? bytes : more;
-    void *raw = ur__realloc(NULL, 0, room + LINE);
-    if (!raw && room > bytes)
-        raw = ur__realloc(NULL, 0, (room = bytes) + LINE);
+    void *raw = ur__realloc(NULL, 0, room + alignment(room));
+    if (!raw && room > bytes) {
+        room = bytes;
+        raw = ur__realloc(NULL, 0, room + alignment(room));
+    }
     if (!raw)
         return false;
     take_block(b, raw, room);
@@ -178,7 +184,7 @@ bool ur__block_zeros(ur__block *b, size_t bytes)
         memset(b->p, 0, b->bytes);
         return true;
     }
-    void *raw = bytes <= PTRDIFF_MAX - LINE ? calloc(1, bytes + LINE) : NULL;
+    void *raw = bytes <= PTRDIFF_MAX - LARGE ? calloc(1, bytes + alignment(bytes)) : NULL;
     if (!raw)
         return false;
     take_block(b, raw, bytes);
@@ -212,6 +218,6 @@ bool ur__block_renew(ur__block *b, size_t bytes)
 void ur__block_free(ur__block *b)
 {
     if (b->raw)
-        ur__realloc(b->raw, b->bytes + LINE, 0);
+        ur__realloc(b->raw, b->bytes + alignment(b->bytes), 0);
     *b = (ur__block){ 0 };
 }
