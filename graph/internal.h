@@ -48,7 +48,12 @@ typedef struct ur__block {
 bool ur__block_zeros(ur__block *b, size_t bytes);       /* a new one, of zeros */
 bool ur__block_grow(ur__block *b, size_t bytes);
 bool ur__block_renew(ur__block *b, size_t bytes);       /* what was in it is lost if it grows */
+/* The same where memory that is never written costs nothing: not with a user's allocator. */
+void ur__block_reserve(ur__block *b, size_t bytes);
 void ur__block_free(ur__block *b);
+/* Between the two the pieces of b come from the block first; they end with the return. */
+void ur__bump_lend(ur__bump *b, const ur__block *block);
+void ur__bump_return(ur__bump *b, const ur__block *block);
 
 /* --------------------------------------------------------------------------------------- errors */
 

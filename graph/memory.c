@@ -122,6 +122,28 @@ void ur__bump_reset(ur__bump *b)
     b->now = NULL;      /* the next piece enters the first chunk that is large enough */
 }
 
+void ur__bump_lend(ur__bump *b, const ur__block *block)
+{
+    ur__chunk *c = (ur__chunk *)block->p;
+    if (block->bytes < sizeof *c + LINE)
+        return;
+    c->data = align(c + 1, LINE);
+    c->room = (size_t)(block->p + block->bytes - c->data);
+    c->next = b->first;
+    b->first = c;
+    b->now = NULL;
+}
+
+void ur__bump_return(ur__bump *b, const ur__block *block)
+{
+    for (ur__chunk **link = &b->first; *link; link = &(*link)->next)
+        if ((char *)*link == block->p) {
+            *link = (*link)->next;
+            break;
+        }
+    b->now = NULL;
+}
+
 void ur__bump_free(ur__bump *b)
 {
     for (ur__chunk *c = b->first, *next; c; c = next) {
@@ -213,6 +235,12 @@ bool ur__block_renew(ur__block *b, size_t bytes)
         return true;
     ur__block_free(b);
     return new_block(b, bytes, more);
+}
+
+void ur__block_reserve(ur__block *b, size_t bytes)
+{
+    if (!user_allocate)
+        ur__block_renew(b, bytes);
 }
 
 void ur__block_free(ur__block *b)

@@ -158,6 +158,16 @@ ur__plan *ur__plan_new(ur_graph *g)
     return p;
 }
 
+/* Planning works where the values of the run will lie: nothing is there between runs. Before the
+ * first run it is not known how much they will take, but of long tapes it is more than this. */
+static void lend_arena(ur_graph *g)
+{
+    enum { NODE = 2048 };
+    if (!g->arena.p)
+        ur__block_reserve(&g->arena, g->tape.n * NODE);
+    ur__bump_lend(&g->scratch, &g->arena);
+}
+
 /* What planning a long tape took is as much as the plan itself, and is seldom needed again. */
 static void give_back(ur_graph *g)
 {
@@ -174,7 +184,9 @@ ur__plan *ur__plan_for(ur_graph *g)
     ur__plan *p = ur__cache_find(g);
     if (!p) {
         double start = ur__now_ns();
+        lend_arena(g);
         p = ur__plan_new(g);
+        ur__bump_return(&g->scratch, &g->arena);
         give_back(g);
         if (!p)
             return NULL;
