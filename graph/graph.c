@@ -29,13 +29,12 @@ ur_graph *ur_graph_new(ur_type precision, int mode)
     return g;
 }
 
-void ur__tape_free(ur__tape *t)
+static void free_tape(ur__tape *t)
 {
     ur__realloc(t->node, t->cap * sizeof *t->node, 0);
     ur__realloc(t->origin, t->origin_cap * sizeof *t->origin, 0);
     ur__realloc(t->operand, t->operand_cap * sizeof *t->operand, 0);
     ur__realloc(t->attr, t->attr_cap * sizeof *t->attr, 0);
-    *t = (ur__tape){ 0 };
 }
 
 void ur_graph_free(ur_graph *g)
@@ -46,8 +45,7 @@ void ur_graph_free(ur_graph *g)
         g->section[i]->pinned--;
     g->n_sections = 0;
     ur__cache_free(g);
-    ur__tape_free(&g->tape);
-    ur__tape_free(&g->expanded);
+    free_tape(&g->tape);
     for (size_t i = 0; i < g->n_slots; i++) {
         ur__slot *s = &g->slot[i];
         ur__realloc(s->import, s->import_cap * sizeof *s->import, 0);

@@ -36,6 +36,8 @@ typedef struct ur__bump {
 /* 16-byte aligned, zeroed or (take) as they come; NULL without memory. */
 void *ur__bump_alloc(ur__bump *b, size_t bytes);
 void *ur__bump_take(ur__bump *b, size_t bytes);
+/* ur__reserve for an array among the pieces, which nobody frees. */
+bool ur__bump_reserve(ur__bump *b, void *array_pointer, size_t *cap, size_t n, size_t size);
 void ur__bump_reset(ur__bump *b);
 void ur__bump_free(ur__bump *b);
 
@@ -123,6 +125,7 @@ typedef struct ur__tape {
     size_t n, n_operands, n_attrs;
     size_t cap, origin_cap, operand_cap, attr_cap;
     uint64_t hash;
+    ur__bump *memory;           /* NULL: the heap */
 } ur__tape;
 
 typedef struct ur__shape {
@@ -190,7 +193,7 @@ struct ur_graph {
     size_t budget;              /* of arenas, in bytes; 0 none */
 
     ur__tape tape;
-    ur__tape expanded;          /* the plan's tape, with adjoints; memory is reused */
+    ur__tape expanded;          /* the plan's tape, with adjoints, while it is planned */
     ur__tape *into;             /* where records go: the tape, or a plan's while rules run */
     uint32_t anchor;            /* given to new nodes of a plan's tape */
     const ur__origin *rule_of;  /* while a rule runs: the place its nodes inherit */
@@ -241,9 +244,6 @@ struct ur_graph {
 
 static inline ur_graph *ur__graph(ur_node x) { return (ur_graph *)x.owner; }
 
-void ur__tape_free(ur__tape *t);
-
-
 /* The interned number of a shape; UINT32_MAX without memory. */
 uint32_t ur__intern(ur_graph *g, const ur_shape *s);
 size_t ur__elements(const ur_shape *s);
@@ -284,12 +284,12 @@ static inline const ur__shape *ur__shape_of(ur_node x)
     return &ur__graph(x)->shape[ur__at(ur__graph(x), x.id)->shape];
 }
 
-/* Room for one more node and so many operands and attributes. */
-bool ur__tape_grow(ur__tape *t, size_t operands, size_t attrs);
+/* Room for so many more nodes, operands and attributes; for one node. */
+bool ur__tape_grow(ur__tape *t, size_t nodes, size_t operands, size_t attrs);
 static inline bool ur__tape_room(ur__tape *t, size_t operands, size_t attrs)
 {
     return (t->n < t->cap && t->n < t->origin_cap && t->n_operands + operands <= t->operand_cap &&
-            t->n_attrs + attrs <= t->attr_cap) || ur__tape_grow(t, operands, attrs);
+            t->n_attrs + attrs <= t->attr_cap) || ur__tape_grow(t, 1, operands, attrs);
 }
 
 bool ur__is_leaf(const ur_op *op);

@@ -33,20 +33,23 @@ void *ur__realloc(void *old, size_t old_bytes, size_t new_bytes)
     return NULL;
 }
 
+/* Elements that a growing array is to have room for; 0 when there cannot be so many. */
+static size_t next_cap(size_t cap, size_t n, size_t size)
+{
+    size_t most = PTRDIFF_MAX / size;
+    size_t wanted = cap < 8 ? 8 : cap > most / 2 ? most : 2 * cap;
+    wanted = wanted < n ? n : wanted;
+    return wanted > most ? 0 : wanted;
+}
+
 bool ur__reserve(void *array_pointer, size_t *cap, size_t n, size_t size)
 {
     if (n <= *cap)
         return true;
-    size_t most = PTRDIFF_MAX / size;
-    size_t wanted = *cap < 8 ? 8 : *cap > most / 2 ? most : 2 * *cap;
-    if (wanted < n)
-        wanted = n;
-    if (wanted > most)
-        return false;
+    const size_t wanted = next_cap(*cap, n, size);
     void *array;        /* the array's pointer has a type of its own: copied, not cast */
     memcpy(&array, array_pointer, sizeof array);
-    array = ur__realloc(array, *cap * size, wanted * size);
-    if (!array)
+    if (!wanted || !(array = ur__realloc(array, *cap * size, wanted * size)))
         return false;
     memcpy(array_pointer, &array, sizeof array);
     *cap = wanted;
@@ -115,6 +118,22 @@ void *ur__bump_alloc(ur__bump *b, size_t bytes)
 {
     void *p = ur__bump_take(b, bytes);
     return p ? memset(p, 0, bytes) : NULL;
+}
+
+bool ur__bump_reserve(ur__bump *b, void *array_pointer, size_t *cap, size_t n, size_t size)
+{
+    if (n <= *cap)
+        return true;
+    const size_t wanted = next_cap(*cap, n, size);
+    void *old, *array;
+    if (!wanted || !(array = ur__bump_take(b, wanted * size)))
+        return false;
+    memcpy(&old, array_pointer, sizeof old);
+    if (*cap)
+        memcpy(array, old, *cap * size);
+    memcpy(array_pointer, &array, sizeof array);
+    *cap = wanted;
+    return true;
 }
 
 void ur__bump_reset(ur__bump *b)

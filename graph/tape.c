@@ -115,14 +115,19 @@ ur_type ur_type_of(ur_node x)
     return ur__live(x) ? ((ur_params *)x.owner)->type : UR_F32;
 }
 
-bool ur__tape_grow(ur__tape *t, size_t operands, size_t attrs)
+static bool room(ur__tape *t, void *array_pointer, size_t *cap, size_t n, size_t size)
 {
-    return t->n < UINT32_MAX - 1 &&
-           ur__reserve(&t->node, &t->cap, t->n + 1, sizeof *t->node) &&
-           ur__reserve(&t->origin, &t->origin_cap, t->n + 1, sizeof *t->origin) &&
-           ur__reserve(&t->operand, &t->operand_cap, t->n_operands + operands,
-                       sizeof *t->operand) &&
-           ur__reserve(&t->attr, &t->attr_cap, t->n_attrs + attrs, sizeof *t->attr);
+    return t->memory ? ur__bump_reserve(t->memory, array_pointer, cap, n, size)
+                     : ur__reserve(array_pointer, cap, n, size);
+}
+
+bool ur__tape_grow(ur__tape *t, size_t nodes, size_t operands, size_t attrs)
+{
+    return t->n < UINT32_MAX - nodes &&
+           room(t, &t->node, &t->cap, t->n + nodes, sizeof *t->node) &&
+           room(t, &t->origin, &t->origin_cap, t->n + nodes, sizeof *t->origin) &&
+           room(t, &t->operand, &t->operand_cap, t->n_operands + operands, sizeof *t->operand) &&
+           room(t, &t->attr, &t->attr_cap, t->n_attrs + attrs, sizeof *t->attr);
 }
 
 /* Folds a node into the hash of a recorded tape, by which a plan for it is found. Nodes are hashed

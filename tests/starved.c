@@ -139,7 +139,7 @@ TEST(a_training_step)
         CHECK_INT(counting.blocks, 0);
         CHECK_INT(counting.wrong, 0);
     } while (counting.failed && n < 5000 && test_now.failures == 0);
-    CHECK(n > 100 && n < 5000);
+    CHECK(n > 50 && n < 5000);
     counting_end();
 }
 

@@ -19,7 +19,8 @@ bool ur_wants(const ur_rule *r, int operand)
 
 void ur__contribute(ur__expansion *e, uint32_t to, uint32_t node)
 {
-    if (!ur__room(&e->list, &e->list_cap, e->n_list + 1, sizeof *e->list)) {
+    if (!ur__bump_reserve(&e->g->scratch, &e->list, &e->list_cap, e->n_list + 1,
+                          sizeof *e->list)) {
         ur__out_of_memory(&e->g->owner);
         return;
     }
@@ -82,7 +83,7 @@ static uint32_t adjoint_of(ur__expansion *e, uint32_t id)
     ur_graph *g = e->g;
     size_t n = 0;
     for (uint32_t k = e->head[id]; k; k = e->list[k - 1].next) {
-        if (!ur__room(&e->terms, &e->term_cap, n + 1, sizeof *e->terms)) {
+        if (!ur__bump_reserve(&g->scratch, &e->terms, &e->term_cap, n + 1, sizeof *e->terms)) {
             ur__out_of_memory(&g->owner);
             return 0;
         }

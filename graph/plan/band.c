@@ -145,7 +145,7 @@ bool ur__pass_bands(ur__work *w)
     ur__plan *p = w->p;
     if (!ur__on(w->g, UR__BIT_band))
         return true;
-    size_t n = p->n_steps, bytes = p->step_cap * sizeof *p->step;
+    const size_t n = p->n_steps;
     ur__step *step = p->step;
     p->step = NULL;
     p->n_steps = p->step_cap = 0;
@@ -159,6 +159,5 @@ bool ur__pass_bands(ur__work *w)
             ok = ur__append_step(w, &step[i], step[i].body);
         i += taken ? (size_t)taken : 1;
     }
-    ur__realloc(step, bytes, 0);
     return ok;
 }

@@ -148,7 +148,7 @@ static bool join(ur__batching *b, uint32_t id)
         return true;
     size_t n, room = b->n_keys + 3 + x->n_in + x->n_attr;
     uint64_t hash;
-    if (!ur__room(&b->keys, &b->key_cap, room, sizeof *b->keys))
+    if (!ur__bump_reserve(&b->e->g->scratch, &b->keys, &b->key_cap, room, sizeof *b->keys))
         return ur__out_of_memory(&b->e->g->owner);
     if (!batchable(b, x, describe(b, id, &n, &hash)))
         return true;
@@ -165,7 +165,8 @@ static bool join(ur__batching *b, uint32_t id)
         b->index[id] = y->n++;
         return true;
     }
-    if (!ur__reserve(&b->groups, &b->cap, b->n_groups + 1, sizeof *b->groups))
+    if (!ur__bump_reserve(&b->e->g->scratch, &b->groups, &b->cap, b->n_groups + 1,
+                          sizeof *b->groups))
         return ur__out_of_memory(&b->e->g->owner);
     b->groups[b->n_groups++] = (ur__group){ .first = id, .n = 1, .hash = hash, .key = b->n_keys,
                                             .n_key = n, .n_attr = x->n_attr };
@@ -387,12 +388,9 @@ bool ur__batch_nodes(ur__expansion *e, uint32_t *taken)
         return true;
     while (b.n < b.t->n && b.t->node[b.n].op != &ur__op_request)
         b.n++;
-    bool ok = batch(&b);
-    if (ok && b.worth)
+    if (!batch(&b))
+        return false;
+    if (b.worth)
         *taken = b.n;
-    ur__realloc(b.groups, b.cap * sizeof *b.groups, 0);
-    ur__realloc(b.keys, b.key_cap * sizeof *b.keys, 0);
-    ur__realloc(b.pools, b.pool_cap * sizeof *b.pools, 0);
-    ur__realloc(b.pooled, b.pooled_cap * sizeof *b.pooled, 0);
-    return ok && !e->g->owner.failed;
+    return !e->g->owner.failed;
 }

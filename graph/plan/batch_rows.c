@@ -34,7 +34,8 @@ static ur__pool *pool_for(ur__batching *b, uint32_t shape)
     for (size_t i = 0; i < b->n_pools; i++)
         if (b->pools[i].shape == shape)
             return &b->pools[i];
-    if (!ur__reserve(&b->pools, &b->pool_cap, b->n_pools + 1, sizeof *b->pools)) {
+    if (!ur__bump_reserve(&b->e->g->scratch, &b->pools, &b->pool_cap, b->n_pools + 1,
+                          sizeof *b->pools)) {
         ur__out_of_memory(&b->e->g->owner);
         return NULL;
     }
@@ -57,7 +58,8 @@ static bool extend(ur__batching *b, ur__pool *p, const uint32_t *u, uint32_t n)
         if (g->owner.failed)
             return false;
         if (node >= b->pooled_cap) {
-            if (!ur__reserve(&b->pooled, &b->pooled_cap, node + 1, sizeof *b->pooled))
+            if (!ur__bump_reserve(&g->scratch, &b->pooled, &b->pooled_cap, node + 1,
+                                  sizeof *b->pooled))
                 return ur__out_of_memory(&g->owner);
             memset(b->pooled + before, 0, (b->pooled_cap - before) * sizeof *b->pooled);
             before = b->pooled_cap;

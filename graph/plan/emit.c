@@ -6,7 +6,8 @@ void *ur__add_step(ur__work *w, ur__what what, uint32_t node, size_t bytes)
     ur__plan *p = w->p;
     void *body = bytes ? ur__bump_alloc(&p->memory, bytes) : NULL;
     if ((bytes && !body) ||
-        !ur__room(&p->step, &p->step_cap, p->n_steps + 1, sizeof *p->step)) {
+        !ur__bump_reserve(&w->g->scratch, &p->step, &p->step_cap, p->n_steps + 1,
+                          sizeof *p->step)) {
         ur__out_of_memory(&w->g->owner);
         return NULL;
     }

@@ -106,16 +106,13 @@ static void mark_sliced(ur__expansion *e, uint32_t id, uint32_t *taken)
         e->marks[u] |= UR__SLICED;
 }
 
-/* Room for one at least, so that a place in an empty list is not one after NULL. */
-static bool begin_lists(ur__tape *t)
-{
-    return ur__reserve(&t->operand, &t->operand_cap, t->n_operands + 1, sizeof *t->operand) &&
-           ur__reserve(&t->attr, &t->attr_cap, t->n_attrs + 1, sizeof *t->attr);
-}
-
 static bool prepare(ur__expansion *e)
 {
-    if (!begin_lists(&e->g->tape) || !begin_lists(e->g->into))
+    /* With its adjoints a tape is about four times as long: no copies then as it grows. Room for
+     * one at least, so that a place in an empty list is not one after NULL. */
+    const ur__tape *t = e->from;
+    if (!ur__tape_room(&e->g->tape, 1, 1) ||
+        !ur__tape_grow(e->g->into, 4 * t->n + 1, 4 * t->n_operands + 1, 4 * t->n_attrs + 1))
         return ur__out_of_memory(&e->g->owner);
     uint32_t *taken = ur__bump_alloc(&e->g->scratch, (e->from->n + 1) * sizeof *taken);
     e->marks = ur__bump_alloc(&e->g->scratch, e->from->n + 1);
@@ -158,7 +155,5 @@ bool ur__expand(ur_graph *g, ur__plan *p, ur__tape *to, uint32_t *map)
         }
     }
     g->into = &g->tape;
-    ur__realloc(e.list, e.list_cap * sizeof *e.list, 0);
-    ur__realloc(e.terms, e.term_cap * sizeof *e.terms, 0);
     return ok && !g->owner.failed;
 }

@@ -71,13 +71,17 @@ static bool prepare(ur__work *w)
            w->offset && w->level && w->unit && w->pos && w->order && w->next && w->number;
 }
 
-/* What texts say of the steps after the expanded tape is gone. */
-static bool keep_labels(ur__work *w)
+/* The steps, and what texts say of them after the expanded tape is gone. */
+static bool keep_steps(ur__work *w)
 {
     ur__plan *p = w->p;
+    const ur__step *step = p->step;
+    p->step = ur__bump_take(&p->memory, (p->n_steps + 1) * sizeof *p->step);
     p->label = ur__bump_alloc(&p->memory, (p->n_steps + 1) * sizeof *p->label);
-    if (!p->label)
+    if (!p->step || !p->label)
         return ur__out_of_memory(&w->g->owner);
+    if (p->n_steps)
+        memcpy(p->step, step, p->n_steps * sizeof *step);
     for (size_t i = 0; i < p->n_steps; i++) {
         uint32_t id = p->step[i].node;
         p->label[i] = (ur__label){ .op = w->t->node[id].op, .at = w->t->origin[id].at,
@@ -96,17 +100,11 @@ static bool seal_stores(ur_graph *g)
     return true;
 }
 
-static void empty(ur__tape *t)
-{
-    t->n = t->n_operands = t->n_attrs = 0;
-    t->hash = 0;
-}
-
 /* From the tape on. `usual`: 0, or the arena of a plan that was over the budget. */
 static bool build(ur_graph *g, ur__plan *p, size_t usual)
 {
     ur__bump_reset(&g->scratch);
-    empty(&g->expanded);
+    g->expanded = (ur__tape){ .memory = &g->scratch };
     g->consts_used = 0;
     ur__work w = { .g = g, .p = p, .t = &g->expanded, .usual = usual };
     w.map = ur__bump_take(&g->scratch, (g->tape.n + 1) * sizeof *w.map);
@@ -122,7 +120,7 @@ static bool build(ur_graph *g, ur__plan *p, size_t usual)
               ur__pass_fuse(&w) && ur__pass_chunk(&w) && ur__find_roots(&w) &&
               ur__pass_schedule(&w) && ur__pass_nmerge(&w) && ur__pass_offsets(&w) &&
               ur__pass_emit(&w) && (usual ? ur__pass_segment(&w) : ur__pass_bands(&w)) &&
-              keep_labels(&w);
+              keep_steps(&w);
     p->consts = g->consts;              /* the leaves that rules made belong to the plan now */
     memset(&g->consts, 0, sizeof g->consts);
     return ok && !g->owner.failed;
@@ -172,11 +170,8 @@ static void lend_arena(ur_graph *g)
 static void give_back(ur_graph *g)
 {
     enum { KEPT = 8 << 20 };
-    const ur__tape *t = &g->expanded;
-    if (g->scratch.bytes + t->cap * (sizeof *t->node + sizeof *t->origin) <= KEPT)
-        return;
-    ur__bump_free(&g->scratch);
-    ur__tape_free(&g->expanded);
+    if (g->scratch.bytes > KEPT)
+        ur__bump_free(&g->scratch);
 }
 
 ur__plan *ur__plan_for(ur_graph *g)

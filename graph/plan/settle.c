@@ -345,7 +345,6 @@ bool ur__settle(ur__segmenting *s, ur__choice *c)
 {
     ur__plan *p = s->w->p;
     ur__step *step = p->step;
-    const size_t bytes = p->step_cap * sizeof *step;
     const ur__instance **place = ur__bump_alloc(&s->w->g->scratch,
                                                 (s->touch_room + 1) * sizeof *place);
     if (!place)
@@ -365,6 +364,5 @@ bool ur__settle(ur__segmenting *s, ur__choice *c)
         p->merged[UR__BIT_segment] += e->what == UR__AGAIN;
         ok = append_entry(s, c, e, again[k], place);
     }
-    ur__realloc(step, bytes, 0);
     return ok;
 }
