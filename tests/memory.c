@@ -157,6 +157,85 @@ TEST(bump_survives_a_lack_of_memory)
     CHECK(needed >= 3);
 }
 
+/* An array among the pieces grows as one of the heap does, and nobody frees it. */
+TEST(bump_holds_arrays)
+{
+    counting_begin(0);
+    ur__bump b = { 0 };
+    int *a = NULL;
+    size_t cap = 0;
+    for (int i = 0; i < 10000; i++) {
+        REQUIRE(ur__bump_reserve(&b, &a, &cap, (size_t)i + 1, sizeof *a));
+        REQUIRE(ur__bump_alloc(&b, i % 64) != NULL);    /* others lie between */
+        a[i] = i;
+    }
+    for (int i = 0; i < 10000; i++)
+        REQUIRE(a[i] == i);
+    CHECK(!ur__bump_reserve(&b, &a, &cap, SIZE_MAX / 2, sizeof *a));
+    CHECK(cap >= 10000 && a[9999] == 9999);
+    ur__bump_free(&b);
+    all_given_back();
+}
+
+/* What is lent comes first, serves again after a reset, and is the lender's after the return. */
+TEST(bump_borrows_a_block)
+{
+    for (size_t lent = 0; lent < 3000000; lent = 3 * lent + 100) {
+        counting_begin(0);
+        ur__bump b = { 0 };
+        ur__block block = { 0 };
+        REQUIRE(ur__block_grow(&block, lent));
+        test_now.random = 0;
+        REQUIRE(take_pieces(&b));
+        size_t own = b.bytes;
+        ur__bump_reset(&b);
+        for (int turn = 0; turn < 3; turn++) {
+            if (turn == 1)
+                ur__bump_reset(&b);
+            else
+                ur__bump_lend(&b, &block);
+            test_now.random = 0;
+            REQUIRE(take_pieces(&b));
+            CHECK(lent < 1000 || (piece[0] >= block.p && piece[0] < block.p + block.bytes));
+            if (turn == 0)
+                continue;
+            ur__bump_return(&b, &block);
+            memset(block.p, 7, block.bytes);            /* nothing of b is in there */
+        }
+        test_now.random = 0;
+        REQUIRE(take_pieces(&b));
+        CHECK_INT(b.bytes, own);                        /* its own chunks did */
+        ur__bump_free(&b);
+        ur__block_free(&block);
+        all_given_back();
+    }
+}
+
+TEST(block_of_zeros)
+{
+    const size_t sizes[] = { 1, 1000, 100000, (2 << 20) - 1, 2 << 20, (5 << 20) + 3 };
+    for (int turn = 0; turn < 2; turn++)                /* a user's allocator, and the system's */
+        for (size_t k = 0; k < sizeof sizes / sizeof *sizes; k++) {
+            if (turn == 0)
+                counting_begin(0);
+            char *soiled = ur__realloc(NULL, 0, sizes[k]);
+            REQUIRE(soiled != NULL);
+            memset(soiled, 1, sizes[k]);                /* likely what comes next */
+            ur__realloc(soiled, sizes[k], 0);
+            ur__block b = { 0 };
+            REQUIRE(ur__block_zeros(&b, sizes[k]));
+            CHECK_INT((uintptr_t)b.p % 64, 0);
+            CHECK_INT(b.bytes, sizes[k]);
+            CHECK(zeroed(b.p, b.bytes));
+            REQUIRE(ur__block_grow(&b, sizes[k] + 1));
+            CHECK(zeroed(b.p, sizes[k]));
+            ur__block_free(&b);
+            CHECK(!ur__block_zeros(&b, SIZE_MAX));
+            if (turn == 0)
+                all_given_back();
+        }
+}
+
 TEST(block_grows_and_keeps)
 {
     counting_begin(0);
@@ -247,5 +326,6 @@ TEST(memory_of_a_tape)
 
 TEST_MAIN(T(realloc_makes_moves_and_frees), T(reserve_doubles_and_keeps),
           T(bump_gives_zeroed_aligned_pieces_apart), T(bump_keeps_its_chunks),
-          T(bump_survives_a_lack_of_memory), T(block_grows_and_keeps),
+          T(bump_survives_a_lack_of_memory), T(bump_holds_arrays), T(bump_borrows_a_block),
+          T(block_of_zeros), T(block_grows_and_keeps),
           T(without_memory_nothing_moves), T(memory_of_a_tape))
