@@ -21,11 +21,6 @@ void *ur__realloc(void *old, size_t old_bytes, size_t new_bytes);
 
 /* Makes room for n elements in a growing array of elements of `size` bytes: doubles. */
 bool ur__reserve(void *array_pointer, size_t *cap, size_t n, size_t size);
-/* The same where it is asked for every node of a tape. */
-static inline bool ur__room(void *array_pointer, size_t *cap, size_t n, size_t size)
-{
-    return n <= *cap || ur__reserve(array_pointer, cap, n, size);
-}
 
 /* A bump allocator: pieces that live until the whole is reset (chunks kept) or freed. */
 typedef struct ur__chunk ur__chunk;
