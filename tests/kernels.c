@@ -230,4 +230,80 @@ TEST(empty_products)
     }
 }
 
-TEST_MAIN(T(products), T(large_products), T(thin_segments), T(empty_products))
+/* A product of few rows, cut at random places of rows and columns. */
+static void thin_split(const product *p, bool accumulate, void *c, ptrdiff_t ldc)
+{
+    for (ptrdiff_t i = 0, m; i < p->m; i += m) {
+        m = 1 + (ptrdiff_t)random_below((size_t)(p->m - i));
+        for (ptrdiff_t j = 0, n; j < p->n; j += n) {
+            ur__segment s[MOST_SEGMENTS];
+            n = 1 + (ptrdiff_t)random_below((size_t)(p->n - j));
+            for (ptrdiff_t q = 0; q < p->segments; q++) {
+                s[q] = p->s[q];
+                s[q].a = at(s[q].a, i * s[q].a_m);
+                s[q].b = at(s[q].b, j * s[q].b_n);
+            }
+            set()->thin(m, n, s, p->segments, accumulate, at(c, i * ldc + j), ldc);
+        }
+    }
+}
+
+static void try_thin(ptrdiff_t m, ptrdiff_t n, ptrdiff_t most_k)
+{
+    product p = { .m = m, .n = n, .segments = 1 + (ptrdiff_t)random_below(4) };
+    for (ptrdiff_t i = 0; i < p.segments; i++) {
+        ur__segment *s = &p.s[i];
+        const int layout = (int)random_below(2);        /* rows or columns in place */
+        s->k = (ptrdiff_t)random_below((size_t)most_k + 1);
+        s->a = random_matrix(m, s->k, layout ? 0 : (int)random_below(3), &s->a_m, &s->a_k);
+        s->b = random_matrix(s->k, n, layout, &s->b_k, &s->b_n);
+        p.plain[i] = *s;
+    }
+    const ptrdiff_t ldc = n + (ptrdiff_t)random_below(3);
+    const size_t size_of_c = (size_t)((m - 1) * ldc + n);
+    const bool accumulate = random_below(2);
+    void *before = random_array(size_of_c), *c = copy_of(before, size_of_c);
+    void *split = copy_of(before, size_of_c);
+    set()->thin(m, n, p.s, p.segments, accumulate, c, ldc);
+    check_product(&p, c, ldc, accumulate ? before : NULL);
+    for (ptrdiff_t i = 0; i + 1 < m; i++)
+        for (ptrdiff_t j = n; j < ldc; j++)
+            CHECK(get(c, (size_t)(i * ldc + j)) == get(before, (size_t)(i * ldc + j)));
+    thin_split(&p, accumulate, split, ldc);
+    CHECK_MEM(c, split, size_of_c * size());
+    give_back();
+}
+
+TEST(thin_products)
+{
+    static const ptrdiff_t inner[] = { 1, 7, 13, 31, 64, 101, 128, 257, 523 };
+    for (int i = 0; i < 1200; i++) {
+        single = i % 2;
+        try_thin(1 + i / 2 % 6, 1 + (ptrdiff_t)random_below(150), inner[random_below(9)]);
+    }
+    for (int i = 0; i < 12; i++) {              /* longer than what stays in the first cache */
+        single = i % 2;
+        try_thin(1 + i / 2 % 2, 1000 + (ptrdiff_t)random_below(200), 40);
+    }
+}
+
+TEST(empty_thin_products)
+{
+    for (int i = 0; i < 2; i++) {
+        single = i;
+        void *c = random_array(12), *before = copy_of(c, 12);
+        const ur__segment none = { NULL, NULL, 1, 1, 1, 1, 0 };
+        set()->thin(3, 4, NULL, 0, true, c, 4);
+        set()->thin(3, 4, &none, 1, true, c, 4);
+        set()->thin(0, 4, &none, 1, false, c, 4);
+        set()->thin(3, 0, &none, 1, false, c, 4);
+        CHECK_MEM(c, before, 12 * size());
+        set()->thin(3, 4, &none, 1, false, c, 4);
+        for (size_t k = 0; k < 12; k++)
+            CHECK(get(c, k) == 0);
+        give_back();
+    }
+}
+
+TEST_MAIN(T(products), T(large_products), T(thin_segments), T(empty_products), T(thin_products),
+          T(empty_thin_products))

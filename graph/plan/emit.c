@@ -375,6 +375,7 @@ bool ur__pass_emit(ur__work *w)
             !(p->deposits[slot] = ur__bump_alloc(&p->memory, w->g->slot[slot].store->n)))
             return ur__out_of_memory(&w->g->owner);
     }
+    ur__find_thick(w);
     for (uint32_t pos = 0; pos < w->n_units; pos++) {
         if (!pos || w->level[w->order[pos]] != w->level[w->order[pos - 1]])
             w->level_begin = p->n_steps;

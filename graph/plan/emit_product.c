@@ -44,6 +44,50 @@ bool ur__plain_product(const ur__work *w, uint32_t id)
            (tall(w, id) || ur__shape_at(w, id)->s.rank == 2);
 }
 
+enum { FEW = 4 };                       /* rows of a product for which nothing is worth a copy */
+
+/* Rows of C; those of a batch apart. */
+static size_t rows_of(const ur__work *w, uint32_t id)
+{
+    const ur__shape *s = ur__shape_at(w, id);
+    const ptrdiff_t n = s->s.dim[s->s.rank - 1], m = s->s.dim[s->s.rank - 2];
+    return n && ur__plain_product(w, id) ? s->count / (size_t)n : (size_t)m;
+}
+
+void ur__find_thick(ur__work *w)
+{
+    for (uint32_t id = 0; id < w->n; id++)
+        if (w->t->node[id].op->kind == UR_CONTRACTION && w->role[id] != R_DEAD &&
+            rows_of(w, id) > FEW)
+            w->thick[ur__in(w, id)[1]] |= ur__attr(w, id)[1] ? 2 : 1;
+}
+
+/* Whether the right operand of a product of few rows is best read where it is: a parameter, because
+ * its panels would have to be renewed for such products only; columns that would be packed every
+ * time. */
+static bool in_place(const ur__work *w, uint32_t product, const matrix *a, const matrix *b)
+{
+    const uint32_t right = ur__in(w, product)[1], root = ur__root(w, right);
+    if (b->col != 1 && (b->row != 1 || a->col != 1))
+        return false;
+    if (b->batch_rank || w->t->node[root].op != &ur__op_param)
+        return b->col != 1;
+    return w->p->deposits[ur__attr(w, root)[0]] &&
+           !(w->thick[right] & (ur__attr(w, product)[1] ? 2 : 1));
+}
+
+static bool thin(const ur__work *w, const uint32_t *terms, size_t n_terms)
+{
+    for (size_t i = 0; i < n_terms; i++) {
+        const uint32_t *in = ur__in(w, terms[i]);
+        const int64_t *flag = ur__attr(w, terms[i]);
+        matrix a = operand(w, in[0], flag[0]), b = operand(w, in[1], flag[1]);
+        if (rows_of(w, terms[i]) > FEW || !in_place(w, terms[i], &a, &b))
+            return false;
+    }
+    return true;
+}
+
 /* The panel of a parameter, or a part of it, as a right operand; UINT32_MAX when it is none or
  * packing is off. There is memory for a new one when the plan runs, for all of them at once. */
 static uint32_t panel_of(ur__work *w, uint32_t id, const matrix *b)
@@ -90,14 +134,14 @@ static bool pack_once(ur__work *w, uint32_t panel, uint32_t node)
     return true;
 }
 
-static bool fill_term(ur__work *w, uint32_t product, ur__term *t)
+static bool fill_term(ur__work *w, uint32_t product, bool thin, ur__term *t)
 {
     const uint32_t *in = ur__in(w, product);
     const int64_t *flag = ur__attr(w, product);
     matrix a = operand(w, in[0], flag[0]), b = operand(w, in[1], flag[1]);
     *t = (ur__term){ .a = a.at, .b = b.at, .a_m = a.row, .a_k = a.col, .b_k = b.row,
                      .b_n = b.col, .k = b.rows };
-    if (b.batch_rank)
+    if (thin || b.batch_rank)
         return true;
     uint32_t panel = panel_of(w, in[1], &b);
     if (panel == UINT32_MAX)
@@ -223,8 +267,9 @@ bool ur__emit_contraction(ur__work *w, uint32_t node, const uint32_t *terms, siz
     c.term = ur__bump_alloc(&w->p->memory, n_terms * sizeof *c.term);
     if (!c.term)
         return ur__out_of_memory(&w->g->owner);
+    c.thin = thin(w, terms, n_terms);
     for (size_t i = 0; i < n_terms; i++) {
-        if (!fill_term(w, terms[i], &c.term[i]))
+        if (!fill_term(w, terms[i], c.thin, &c.term[i]))
             return false;
         w->p->flops += 2.0 * (double)out->count * (double)c.term[i].k;
     }

@@ -52,6 +52,7 @@ static bool prepare(ur__work *w)
     w->again = ur__bump_alloc(s, n);
     w->begun = ur__bump_alloc(s, n);
     w->mode = ur__bump_alloc(s, n);
+    w->thick = ur__bump_alloc(s, n);
     w->uses = ur__bump_alloc(s, n * sizeof *w->uses);
     w->user = ur__bump_alloc(s, n * sizeof *w->user);
     w->stride = ur__bump_alloc(s, n * sizeof *w->stride);
@@ -67,7 +68,7 @@ static bool prepare(ur__work *w)
     w->next = ur__bump_take(s, n * sizeof *w->next);
     w->number = ur__bump_take(s, n * sizeof *w->number);
     return w->role && w->goal && w->strict && w->stored && w->again && w->begun && w->mode &&
-           w->uses && w->user && w->stride && w->loc && w->gang && w->numbered && w->root &&
+           w->thick && w->uses && w->user && w->stride && w->loc && w->gang && w->numbered && w->root &&
            w->offset && w->level && w->unit && w->pos && w->order && w->next && w->number;
 }
 

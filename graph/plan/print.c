@@ -42,6 +42,8 @@ static void print_product(FILE *to, const ur__contraction *c)
     }
     if (c->term[0].b.region == UR__PANELS)
         fputs(", packed", to);
+    if (c->thin)
+        fputs(", in place", to);
     fputs(write_text(c->write), to);
     size_t others = 0;
     for (const ur__contraction *x = c->gang; x; x = x->gang)

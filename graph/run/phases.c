@@ -69,9 +69,9 @@ static double cost(const ur__contraction *c, double batches)
     const double n = (double)((c->n + lanes - 1) / lanes * lanes);
     double k = 0, right = 0;
     for (size_t i = 0; i < c->n_terms; i++) {
-        const bool packed = c->term[i].b_k == 0 && c->term[i].b_n == 0;
+        const bool copied = !c->thin && (c->term[i].b_k || c->term[i].b_n);
         k += (double)c->term[i].k;
-        right += (double)c->term[i].k * (packed ? 0.015 : 0.045);
+        right += (double)c->term[i].k * (copied ? 0.045 : 0.015);
     }
     return batches * n * (k * (double)c->m / 115 + right + 0.05 * (double)c->m) * 16 / lanes;
 }

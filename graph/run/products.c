@@ -147,10 +147,13 @@ void ur__run_contraction(const ur__run *r, const ur__contraction *c, const ur__p
     }
     for (; batch < end; batch++) {
         fill_segments(r, c, 0, c->n_terms, index, &own, s);
-        k->gemm(own.m, own.n, s, (ptrdiff_t)c->n_terms, ur__adds(r, c->write, c->slot),
-                (char *)place(r, c, &own) +
-                    (c->batch ? size * ur__dot(c->batch->rank, index, c->batch->c_step) : 0),
-                c->ldc, work);
+        char *to = (char *)place(r, c, &own) +
+                   (c->batch ? size * ur__dot(c->batch->rank, index, c->batch->c_step) : 0);
+        const bool adds = ur__adds(r, c->write, c->slot);
+        if (c->thin)
+            k->thin(own.m, own.n, s, (ptrdiff_t)c->n_terms, adds, to, c->ldc);
+        else
+            k->gemm(own.m, own.n, s, (ptrdiff_t)c->n_terms, adds, to, c->ldc, work);
         if (c->batch)
             ur__advance(c->batch->rank, c->batch->dim, index);
     }

@@ -7,7 +7,7 @@ void KERNEL(kernel_set)(ur__kernel_set *set)
 #define ENTRY(name, ...) [UR__MAP_##name] = KERNEL(map_##name),
         .map = { UR__MAPS(ENTRY, ENTRY, ENTRY, ENTRY, ENTRY, ENTRY) },
 #undef ENTRY
-        .gemm = KERNEL(gemm), .gemm_scratch = KERNEL(gemm_scratch),
+        .gemm = KERNEL(gemm), .gemm_scratch = KERNEL(gemm_scratch), .thin = KERNEL(thin),
         .pack = KERNEL(pack), .packed_size = KERNEL(packed_size),
         .sum = KERNEL(sum), .max = KERNEL(max), .logsumexp = KERNEL(logsumexp),
         .argmax = KERNEL(argmax),

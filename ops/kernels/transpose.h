@@ -47,4 +47,19 @@ INLINE void v_transpose(V x[W])
     }
 }
 
+/* Lane i of the result is the sum of the lanes of x[i], as a tree. x is overwritten. */
+INLINE V v_lane_sums(V x[W])
+{
+    UNROLL
+    for (int half = W / 2; half > 0; half /= 2) {
+        UNROLL
+        for (int i = 0; i < half; i++) {
+            V low, high;
+            v_zip(x[i], x[i + half], &low, &high);
+            x[i] = low + high;
+        }
+    }
+    return x[0];
+}
+
 #endif

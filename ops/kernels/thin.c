@@ -1,0 +1,296 @@
+/* C = (accumulate ? C : 0) + sum over s of A_s B_s for a few rows of C, in one thread.
+ *
+ * Such a product uses every number of B once or twice, so its time is that of reading B, and a
+ * copy of B in another order would cost as much as it could save. B is read where it is:
+ *
+ *     rows     (b_n = 1)   c_j += a_k b_kj    k by k: the row of C stays in registers, or near
+ *     columns  (b_k = 1)   c_j += a . b_j     column by column: the row of A stays in registers
+ *
+ * Both read B from end to end, by instructions each of which moves along in short strides. That is
+ * what a cache foresees: a walk down a panel of the same numbers takes half as long again.
+ *
+ * Bits: an element of the first kind is a chain of multiply-adds. One of the second is, for each
+ * segment, two such chains in every lane, of every other vector, and then the lanes as a tree.
+ * Neither depends on which other elements are computed, or how many.
+ */
+#include "ops/kernels/set.h"
+#include "ops/kernels/transpose.h"
+
+enum {
+#if !defined UR_SCALAR && V_BYTES == 64
+    ROWS = 4,                           /* of C at a time: 32 registers */
+#else
+    ROWS = 2,                           /* 16 registers */
+#endif
+    WIDEST = 8,                         /* vectors of C or A that are kept in registers */
+    NEAR = 64,                          /* vectors of C that stay in the first cache beside B */
+};
+
+static ptrdiff_t least(ptrdiff_t a, ptrdiff_t b)
+{
+    return a < b ? a : b;
+}
+
+/* Vector k of N, the last of which has `lanes` elements. */
+INLINE V load_of(int N, size_t lanes, const T *p, int k)
+{
+    return k < N - 1 || lanes == W ? v_load(p + k * W) : v_load_n(p + k * W, lanes);
+}
+
+INLINE void store_of(int N, size_t lanes, T *p, int k, V x)
+{
+    if (k < N - 1 || lanes == W)
+        v_store(p + k * W, x);
+    else
+        v_store_n(p + k * W, x, lanes);
+}
+
+/* R rows of C, as far as N vectors: (add ? C : 0) + A B. */
+INLINE void rows_of(const int R, const int N, size_t lanes, ptrdiff_t K, const T *a, ptrdiff_t a_m,
+                    ptrdiff_t a_k, const T *b, ptrdiff_t b_k, bool add, T *c, ptrdiff_t ldc)
+{
+    V sum[ROWS][WIDEST];
+    UNROLL
+    for (int i = 0; i < R; i++) {
+        UNROLL
+        for (int j = 0; j < N; j++)
+            sum[i][j] = add ? load_of(N, lanes, c + i * ldc, j) : v_set(0);
+    }
+    for (ptrdiff_t k = 0; k < K; k++, a += a_k, b += b_k) {
+        V x[ROWS];
+        UNROLL
+        for (int i = 0; i < R; i++)
+            x[i] = v_set(a[i * a_m]);
+        UNROLL
+        for (int j = 0; j < N; j++) {
+            const V y = load_of(N, lanes, b, j);
+            UNROLL
+            for (int i = 0; i < R; i++)
+                sum[i][j] += x[i] * y;
+        }
+    }
+    UNROLL
+    for (int i = 0; i < R; i++) {
+        UNROLL
+        for (int j = 0; j < N; j++)
+            store_of(N, lanes, c + i * ldc, j, sum[i][j]);
+    }
+}
+
+/* One row of C, longer than the registers: C += A B. */
+static void near_row(ptrdiff_t n, ptrdiff_t K, const T *a, ptrdiff_t a_k, const T *b, ptrdiff_t b_k,
+                     T *c)
+{
+    for (ptrdiff_t k = 0; k < K; k++, a += a_k, b += b_k) {
+        const V x = v_set(*a);
+        ptrdiff_t j = 0;
+        for (; n - j >= 4 * W; j += 4 * W) {
+            UNROLL
+            for (int u = 0; u < 4; u++)
+                v_store(c + j + u * W, v_load(c + j + u * W) + x * v_load(b + j + u * W));
+        }
+        for (; n - j >= W; j += W)
+            v_store(c + j, v_load(c + j) + x * v_load(b + j));
+        if (j < n) {
+            const size_t lanes = (size_t)(n - j);
+            v_store_n(c + j, v_load_n(c + j, lanes) + x * v_load_n(b + j, lanes), lanes);
+        }
+    }
+}
+
+/* A row of at most W columns of C: what the lanes of x add up to. */
+static void add_lanes(ptrdiff_t columns, V x[W], bool add, T *c)
+{
+    const size_t lanes = (size_t)least(columns, W);
+    for (size_t j = lanes; j < W; j++)
+        x[j] = v_set(0);
+    const V y = v_lane_sums(x);
+    store_of(1, lanes, c, 0, add ? load_of(1, lanes, c, 0) + y : y);
+}
+
+/* R rows of C, where rows of A are N vectors. */
+INLINE void columns_of(const int R, const int N, size_t lanes, ptrdiff_t n, const T *a,
+                       ptrdiff_t a_m, const T *b, ptrdiff_t b_n, bool add, T *c, ptrdiff_t ldc)
+{
+    V x[ROWS][WIDEST], sum[ROWS][W];
+    UNROLL
+    for (int i = 0; i < R; i++) {
+        UNROLL
+        for (int k = 0; k < N; k++)
+            x[i][k] = load_of(N, lanes, a + i * a_m, k);
+    }
+    for (; n > 0; n -= W, c += W) {
+        for (ptrdiff_t j = 0; j < least(n, W); j++, b += b_n) {
+            V z[ROWS][2];
+            UNROLL
+            for (int i = 0; i < R; i++)
+                z[i][0] = z[i][1] = v_set(0);
+            UNROLL
+            for (int k = 0; k < N; k++) {
+                const V y = load_of(N, lanes, b, k);
+                UNROLL
+                for (int i = 0; i < R; i++)
+                    z[i][k % 2] += x[i][k] * y;
+            }
+            UNROLL
+            for (int i = 0; i < R; i++)
+                sum[i][j] = z[i][0] + z[i][1];
+        }
+        for (int i = 0; i < R; i++)
+            add_lanes(n, sum[i], add, c + i * ldc);
+    }
+}
+
+/* The same where they are longer than the registers. */
+INLINE void long_columns_of(const int R, ptrdiff_t K, ptrdiff_t n, const T *a, ptrdiff_t a_m,
+                            const T *b, ptrdiff_t b_n, bool add, T *c, ptrdiff_t ldc)
+{
+    V sum[ROWS][W];
+    for (; n > 0; n -= W, c += W) {
+        for (ptrdiff_t j = 0; j < least(n, W); j++, b += b_n) {
+            V z[ROWS][2];
+            ptrdiff_t k = 0;
+            UNROLL
+            for (int i = 0; i < R; i++)
+                z[i][0] = z[i][1] = v_set(0);
+            for (; K - k >= 4 * W; k += 4 * W) {
+                UNROLL
+                for (int u = 0; u < 4; u++) {
+                    const V y = v_load(b + k + u * W);
+                    UNROLL
+                    for (int i = 0; i < R; i++)
+                        z[i][u % 2] += v_load(a + i * a_m + k + u * W) * y;
+                }
+            }
+            UNROLL
+            for (int u = 0; u < 4; u++) {
+                const ptrdiff_t left = K - k - u * W;
+                if (left > 0) {
+                    const size_t lanes = (size_t)least(left, W);
+                    const V y = load_of(1, lanes, b + k + u * W, 0);
+                    UNROLL
+                    for (int i = 0; i < R; i++)
+                        z[i][u % 2] += load_of(1, lanes, a + i * a_m + k + u * W, 0) * y;
+                }
+            }
+            UNROLL
+            for (int i = 0; i < R; i++)
+                sum[i][j] = z[i][0] + z[i][1];
+        }
+        for (int i = 0; i < R; i++)
+            add_lanes(n, sum[i], add, c + i * ldc);
+    }
+}
+
+typedef void rows_function(size_t lanes, ptrdiff_t K, const T *a, ptrdiff_t a_m, ptrdiff_t a_k,
+                           const T *b, ptrdiff_t b_k, bool add, T *c, ptrdiff_t ldc);
+typedef void columns_function(size_t lanes, ptrdiff_t n, const T *a, ptrdiff_t a_m, const T *b,
+                              ptrdiff_t b_n, bool add, T *c, ptrdiff_t ldc);
+typedef void long_function(ptrdiff_t K, ptrdiff_t n, const T *a, ptrdiff_t a_m, const T *b,
+                           ptrdiff_t b_n, bool add, T *c, ptrdiff_t ldc);
+
+#define OF(R, N)                                                                                   \
+    static void rows_##R##_##N(size_t lanes, ptrdiff_t K, const T *a, ptrdiff_t a_m,               \
+                               ptrdiff_t a_k, const T *b, ptrdiff_t b_k, bool add, T *c,           \
+                               ptrdiff_t ldc)                                                      \
+    {                                                                                              \
+        rows_of(R, N, lanes, K, a, a_m, a_k, b, b_k, add, c, ldc);                                 \
+    }                                                                                              \
+    static void columns_##R##_##N(size_t lanes, ptrdiff_t n, const T *a, ptrdiff_t a_m,            \
+                                  const T *b, ptrdiff_t b_n, bool add, T *c, ptrdiff_t ldc)        \
+    {                                                                                              \
+        columns_of(R, N, lanes, n, a, a_m, b, b_n, add, c, ldc);                                   \
+    }
+#define OF_LONG(R)                                                                                 \
+    static void long_columns_##R(ptrdiff_t K, ptrdiff_t n, const T *a, ptrdiff_t a_m, const T *b,  \
+                                 ptrdiff_t b_n, bool add, T *c, ptrdiff_t ldc)                     \
+    {                                                                                              \
+        long_columns_of(R, K, n, a, a_m, b, b_n, add, c, ldc);                                     \
+    }
+#define TO_4(F, R) F(R, 1) F(R, 2) F(R, 3) F(R, 4)
+#define TO_8(F, R) TO_4(F, R) F(R, 5) F(R, 6) F(R, 7) F(R, 8)
+#define OF_ROWS(R, N) [N] = rows_##R##_##N,
+#define OF_COLUMNS(R, N) [N] = columns_##R##_##N,
+
+/* Of R rows, up to most[R] vectors. */
+TO_8(OF, 1) OF_LONG(1) OF_LONG(2)
+#if !defined UR_SCALAR && V_BYTES == 64
+TO_8(OF, 2) TO_4(OF, 3) TO_4(OF, 4) OF_LONG(3) OF_LONG(4)
+static const ptrdiff_t most[ROWS + 1] = { 0, 8, 8, 4, 4 };
+static rows_function *const rows_functions[ROWS + 1][WIDEST + 1] = {
+    [1] = { TO_8(OF_ROWS, 1) }, [2] = { TO_8(OF_ROWS, 2) }, [3] = { TO_4(OF_ROWS, 3) },
+    [4] = { TO_4(OF_ROWS, 4) },
+};
+static columns_function *const columns_functions[ROWS + 1][WIDEST + 1] = {
+    [1] = { TO_8(OF_COLUMNS, 1) }, [2] = { TO_8(OF_COLUMNS, 2) }, [3] = { TO_4(OF_COLUMNS, 3) },
+    [4] = { TO_4(OF_COLUMNS, 4) },
+};
+static long_function *const long_columns[ROWS + 1] = {
+    NULL, long_columns_1, long_columns_2, long_columns_3, long_columns_4,
+};
+#else
+TO_4(OF, 2)
+static const ptrdiff_t most[ROWS + 1] = { 0, 8, 4 };
+static rows_function *const rows_functions[ROWS + 1][WIDEST + 1] = {
+    [1] = { TO_8(OF_ROWS, 1) }, [2] = { TO_4(OF_ROWS, 2) },
+};
+static columns_function *const columns_functions[ROWS + 1][WIDEST + 1] = {
+    [1] = { TO_8(OF_COLUMNS, 1) }, [2] = { TO_4(OF_COLUMNS, 2) },
+};
+static long_function *const long_columns[ROWS + 1] = { NULL, long_columns_1, long_columns_2 };
+#endif
+
+/* Elements of the last of the vectors that n elements are. */
+static size_t last_lanes(ptrdiff_t n)
+{
+    return (size_t)((n - 1) % W + 1);
+}
+
+static void by_rows(ptrdiff_t m, ptrdiff_t n, const ur__segment *s, const T *a, bool add, T *c,
+                    ptrdiff_t ldc)
+{
+    const bool near = m == 1 && n > most[1] * W;
+    for (ptrdiff_t j = 0, width; j < n; j += width) {
+        const T *b = (const T *)s->b + j;
+        width = least(n - j, near ? NEAR * W : most[m] * W);
+        if (near && !add)
+            memset(c + j, 0, (size_t)width * sizeof(T));
+        if (near)
+            near_row(width, s->k, a, s->a_k, b, s->b_k, c + j);
+        else
+            rows_functions[m][(width + W - 1) / W](last_lanes(width), s->k, a, s->a_m, s->a_k, b,
+                                                   s->b_k, add, c + j, ldc);
+    }
+}
+
+static void by_columns(ptrdiff_t m, ptrdiff_t n, const ur__segment *s, const T *a, bool add, T *c,
+                       ptrdiff_t ldc)
+{
+    if (s->k > most[m] * W)
+        long_columns[m](s->k, n, a, s->a_m, s->b, s->b_n, add, c, ldc);
+    else
+        columns_functions[m][(s->k + W - 1) / W](last_lanes(s->k), n, a, s->a_m, s->b, s->b_n, add,
+                                                 c, ldc);
+}
+
+void KERNEL(thin)(ptrdiff_t m, ptrdiff_t n, const ur__segment *s, ptrdiff_t n_segments,
+                  bool accumulate, void *c, ptrdiff_t ldc)
+{
+    for (ptrdiff_t row = 0, rows; row < m && n > 0; row += rows) {
+        T *to = (T *)c + row * ldc;
+        bool add = accumulate;
+        rows = least(m - row, ROWS);
+        for (const ur__segment *t = s; t < s + n_segments; t++) {
+            if (t->k <= 0)
+                continue;
+            const T *a = (const T *)t->a + row * t->a_m;
+            if (t->b_n == 1)
+                by_rows(rows, n, t, a, add, to, ldc);
+            else
+                by_columns(rows, n, t, a, add, to, ldc);
+            add = true;
+        }
+        for (ptrdiff_t i = 0; !add && i < rows; i++)
+            memset(to + i * ldc, 0, (size_t)n * sizeof(T));
+    }
+}
