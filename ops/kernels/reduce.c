@@ -163,28 +163,6 @@ void KERNEL(argmax)(size_t o, size_t r, size_t i, const void *x_, size_t ldx, in
     }
 }
 
-/* Vectors of double, from elements of either precision. */
-#ifdef UR_SCALAR
-enum { DOUBLES = 1 };
-typedef double D;
-
-static D load_doubles(const T *p)
-{
-    return (double)*p;
-}
-#else
-enum { DOUBLES = V_BYTES / sizeof(double) };
-typedef double D __attribute__((vector_size(V_BYTES)));
-
-INLINE D load_doubles(const T *p)
-{
-    typedef T narrow __attribute__((vector_size(DOUBLES * sizeof(T))));
-    narrow a;
-    memcpy(&a, p, sizeof a);
-    return __builtin_convertvector(a, D);
-}
-#endif
-
 double KERNEL(sum_squares)(size_t n, const void *x_)
 {
     const T *x = x_;
@@ -197,7 +175,7 @@ double KERNEL(sum_squares)(size_t n, const void *x_)
     for (; i + 8 * DOUBLES <= n; i += 8 * DOUBLES) {
         UNROLL
         for (int q = 0; q < 8; q++) {
-            const D a = load_doubles(x + i + q * DOUBLES);
+            const D a = v_load_doubles(x + i + q * DOUBLES);
             s[q] += a * a;
         }
     }

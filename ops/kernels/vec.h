@@ -14,7 +14,7 @@
  *
  * Intrinsics appear in this file only, where neither gcc 12 nor clang 14 makes the instruction from
  * portable code: partial loads and stores, limits that let NaN pass, scaling by a power of two,
- * products of 32 by 32 bits.
+ * products of 32 by 32 bits, floats made doubles.
  */
 #ifndef UR_KERNELS_VEC_H
 #define UR_KERNELS_VEC_H
@@ -171,6 +171,34 @@ INLINE V v_load_n(const T *p, size_t n)
 {
     return v_load_fill(p, n, 0);
 }
+
+/* A vector of doubles, from elements of either precision. */
+#ifdef UR_SCALAR
+enum { DOUBLES = 1 };
+typedef double D;
+
+INLINE D v_load_doubles(const T *p)
+{
+    return (double)*p;
+}
+#else
+enum { DOUBLES = V_BYTES / sizeof(double) };
+typedef double D __attribute__((vector_size(V_BYTES)));
+
+INLINE D v_load_doubles(const T *p)
+{
+#if V_BYTES == 64 && UR_BITS == 32
+    return (D)_mm512_cvtps_pd(_mm256_loadu_ps(p));
+#elif V_BYTES == 32 && UR_BITS == 32
+    return (D)_mm256_cvtps_pd(_mm_loadu_ps(p));
+#else
+    typedef T narrow __attribute__((vector_size(DOUBLES * sizeof(T))));
+    narrow a;
+    memcpy(&a, p, sizeof a);
+    return __builtin_convertvector(a, D);
+#endif
+}
+#endif
 
 /* The first n lanes to p, 0 <= n <= W. */
 INLINE void v_store_n(T *p, V a, size_t n)
