@@ -4,7 +4,7 @@
  *
  * A right operand without batch and an untransposed left one make a single tall product: all
  * leading axes of A are rows. A parameter on the right is packed once and kept until its values
- * change. */
+ * change; unless that is in every run, and too few rows would profit. */
 #include "graph/plan/plan.h"
 
 typedef struct matrix {
@@ -44,7 +44,10 @@ bool ur__plain_product(const ur__work *w, uint32_t id)
            (tall(w, id) || ur__shape_at(w, id)->s.rank == 2);
 }
 
-enum { FEW = 4 };                       /* rows of a product for which nothing is worth a copy */
+enum {
+    FEW = 4,                            /* rows of a product for which nothing is worth a copy, */
+    SOME = 64,                          /* and for which a copy is not worth keeping */
+};
 
 /* Rows of C; those of a batch apart. */
 static size_t rows_of(const ur__work *w, uint32_t id)
@@ -54,26 +57,43 @@ static size_t rows_of(const ur__work *w, uint32_t id)
     return n && ur__plain_product(w, id) ? s->count / (size_t)n : (size_t)m;
 }
 
+/* Bits of thick, for a right operand as it is and transposed: more than few rows read it; it is
+ * worth panels that last, since those are more than SOME or it is read so several times. */
+enum { ONCE = 1, LASTING = 4 };
+
 void ur__find_thick(ur__work *w)
 {
-    for (uint32_t id = 0; id < w->n; id++)
-        if (w->t->node[id].op->kind == UR_CONTRACTION && w->role[id] != R_DEAD &&
-            rows_of(w, id) > FEW)
-            w->thick[ur__in(w, id)[1]] |= ur__attr(w, id)[1] ? 2 : 1;
+    for (uint32_t id = 0; id < w->n; id++) {
+        if (w->t->node[id].op->kind != UR_CONTRACTION || w->role[id] == R_DEAD)
+            continue;
+        uint8_t *thick = &w->thick[ur__in(w, id)[1]];
+        const int transposed = ur__attr(w, id)[1] != 0;
+        const size_t rows = rows_of(w, id);
+        if (rows > SOME || (rows > FEW && *thick & ONCE << transposed))
+            *thick |= (uint8_t)(LASTING << transposed);
+        if (rows > FEW)
+            *thick |= (uint8_t)(ONCE << transposed);
+    }
 }
 
-/* Whether the right operand of a product of few rows is best read where it is: a parameter, because
- * its panels would have to be renewed for such products only; columns that would be packed every
- * time. */
-static bool in_place(const ur__work *w, uint32_t product, const matrix *a, const matrix *b)
+/* Whether the right operand is a parameter that the plan changes, so that its panels would serve
+ * one run only, and is not worth them. */
+static bool panels_pass(const ur__work *w, uint32_t product)
 {
     const uint32_t right = ur__in(w, product)[1], root = ur__root(w, right);
+    return w->t->node[root].op == &ur__op_param && w->p->deposits[ur__attr(w, root)[0]] &&
+           !(w->thick[right] & LASTING << (ur__attr(w, product)[1] != 0));
+}
+
+/* Whether the right operand of a product of few rows is best read where it is: such a parameter, or
+ * columns that would be packed every time. */
+static bool in_place(const ur__work *w, uint32_t product, const matrix *a, const matrix *b)
+{
     if (b->col != 1 && (b->row != 1 || a->col != 1))
         return false;
-    if (b->batch_rank || w->t->node[root].op != &ur__op_param)
+    if (b->batch_rank || w->t->node[ur__root(w, ur__in(w, product)[1])].op != &ur__op_param)
         return b->col != 1;
-    return w->p->deposits[ur__attr(w, root)[0]] &&
-           !(w->thick[right] & (ur__attr(w, product)[1] ? 2 : 1));
+    return panels_pass(w, product);
 }
 
 static bool thin(const ur__work *w, const uint32_t *terms, size_t n_terms)
@@ -141,7 +161,7 @@ static bool fill_term(ur__work *w, uint32_t product, bool thin, ur__term *t)
     matrix a = operand(w, in[0], flag[0]), b = operand(w, in[1], flag[1]);
     *t = (ur__term){ .a = a.at, .b = b.at, .a_m = a.row, .a_k = a.col, .b_k = b.row,
                      .b_n = b.col, .k = b.rows };
-    if (thin || b.batch_rank)
+    if (thin || b.batch_rank || (rows_of(w, product) > FEW && panels_pass(w, product)))
         return true;
     uint32_t panel = panel_of(w, in[1], &b);
     if (panel == UINT32_MAX)

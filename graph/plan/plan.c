@@ -68,8 +68,8 @@ static bool prepare(ur__work *w)
     w->next = ur__bump_take(s, n * sizeof *w->next);
     w->number = ur__bump_take(s, n * sizeof *w->number);
     return w->role && w->goal && w->strict && w->stored && w->again && w->begun && w->mode &&
-           w->thick && w->uses && w->user && w->stride && w->loc && w->gang && w->numbered && w->root &&
-           w->offset && w->level && w->unit && w->pos && w->order && w->next && w->number;
+           w->thick && w->uses && w->user && w->stride && w->loc && w->gang && w->numbered &&
+           w->root && w->offset && w->level && w->unit && w->pos && w->order && w->next && w->number;
 }
 
 /* The steps, and what texts say of them after the expanded tape is gone. */

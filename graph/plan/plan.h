@@ -237,7 +237,7 @@ typedef struct ur__work {
     uint8_t **deposits;         /* [slot][parameter]: 0, 1, or 2 for several */
     uint8_t *begun;             /* a sum that some step has written to */
     uint8_t *mode;              /* 1 + how a root in a gradient block is written */
-    uint8_t *thick;             /* bits: as it is, transposed; right operand of more than few rows */
+    uint8_t *thick;             /* what products of many rows read it (emit_product.c) */
     uint32_t *uses;             /* live consumers */
     uint32_t *user;             /* the last of them */
     uint32_t *root;             /* whose memory it lies in; itself normally */
@@ -345,7 +345,7 @@ bool ur__emit_accumulate(ur__work *w, uint32_t node);
 bool ur__emit_call(ur__work *w, uint32_t node);
 bool ur__emit_move(ur__work *w, uint32_t node, ur__loc x, const ptrdiff_t *x_step, ur__loc y,
                    const ptrdiff_t *y_step, const ur_shape *s, int write, uint32_t slot);
-/* Says which right operands are read by products of more than a few rows. */
+/* Says which right operands are worth panels. */
 void ur__find_thick(ur__work *w);
 /* Whether a contraction has no batch loop, so that it can be a term of a merged one. */
 bool ur__plain_product(const ur__work *w, uint32_t id);

@@ -241,6 +241,14 @@ static void run_part(void *at, int part, int parts)
     }
 }
 
+static void run_whole(const phase *f)
+{
+    for (size_t i = f->begin; i < f->end; i++) {
+        f->r->step = i;
+        run_piece(f->r, &f->r->p->step[i], &(ur__piece){ 0, 1, 1 });
+    }
+}
+
 /* Whether a phase is one step that is not cut, and stays on the caller's thread: a panel that is
  * fresh, rows of a table to be zeroed, an operation of a user. */
 static bool whole(const ur__run *r, const ur__step *s)
@@ -279,7 +287,7 @@ size_t ur__run_phase(ur__run *r)
     if (parts > 1)
         ur__pool_run(parts, run_part, &f, f.work / parts);
     else
-        run_part(&f, 0, 1);
+        run_whole(&f);
     if (s->what == UR__PACK)
         r->g->panel[s->panel].version = r->g->slot[r->g->panel[s->panel].slot].store->version;
     if (may_fail)

@@ -142,7 +142,7 @@ void ur__run_contraction(const ur__run *r, const ur__contraction *c, const ur__p
         ur__units(end, q, &batch, &end);
         if (c->batch)
             ur__index(c->batch->rank, c->batch->dim, batch, index);
-    } else if (!share(r, c, c, by_rows(r, c, q->of), q, &own)) {
+    } else if (q->of > 1 && !share(r, c, c, by_rows(r, c, q->of), q, &own)) {
         return;
     }
     for (; batch < end; batch++) {
