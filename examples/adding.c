@@ -52,16 +52,7 @@ typedef struct {
     kit_run run;
     ur_cell *rnn;
     ur_linear_layer out;
-    ur_graph *scoring;
 } adder;
-
-static ur_cell *new_cell(ur_params *ps)
-{
-    return strcmp(cell, "elman") == 0 ? ur_elman(ps, "cell", 2, hidden)
-           : strcmp(cell, "irnn") == 0 ? ur_irnn(ps, "cell", 2, hidden)
-           : strcmp(cell, "gru") == 0 ? ur_gru(ps, "cell", 2, hidden)
-                                      : ur_lstm(ps, "cell", 2, hidden);
-}
 
 /* The loss on B new sequences. */
 static ur_node record(const adder *a, ur_graph *g, uint64_t random, int B)
@@ -83,13 +74,8 @@ static double update(void *ctx, int64_t position)
 {
     adder *a = ctx;
     uint64_t random = kit_settings.seed << 32 ^ (uint64_t)a->run.done;
-    ur_node loss = ur_backward(record(a, a->run.graph, kit_random(&random), batch));
-    if (!ur_run(a->run.graph))
-        kit_need(a->run.graph);
-    if (!ur_step(a->run.optim))
-        kit_need(a->run.params);
     (void)position;
-    return ur_value(loss);
+    return kit_run_learn(&a->run, record(a, a->run.graph, kit_random(&random), batch));
 }
 
 /* The mean loss of a thousand sequences, the same ones every time. */
@@ -100,8 +86,8 @@ static bool validate(void *ctx, double *mean)
     *mean = 0;
     for (int i = 0; i < BATCHES && !kit_interrupted; i++) {
         uint64_t random = ~(uint64_t)i;
-        *mean += ur_value(record(a, a->scoring, kit_random(&random), ROWS)) / BATCHES;
-        kit_need(a->scoring);
+        ur_node loss = record(a, a->run.scoring, kit_random(&random), ROWS);
+        *mean += kit_value(a->run.scoring, loss) / BATCHES;
     }
     return !kit_interrupted;
 }
@@ -117,27 +103,19 @@ int main(int argc, char **argv)
     kit_run_prepare("adding 1", options, sizeof options / sizeof *options, NULL, NULL, 1);
     kit_catch_interrupt();
     printf("synthetic task: the adding problem, T = %d; always answering 1: loss 0.1667\n", length);
-    ur_params *ps = ur_params_new(kit_run_type(), kit_settings.seed);
-    kit_need(ps);
-    a.rnn = new_cell(ps);
+    ur_params *ps = kit_run_params();
+    a.rnn = kit_cell(ps, cell, "cell", 2, hidden);
     a.out = ur_linear_new(ps, "out", hidden, 1);
     kit_need(ps);
     if (strcmp(start, "chrono") == 0)
         kit_chrono(ps, a.rnn, length, kit_settings.seed);
-    a.scoring = kit_run_graph(UR_INFER);
-    a.run = (kit_run){ .graph = kit_run_graph(UR_TRAIN), .params = ps, .optim = kit_run_optim(ps),
-                       .update = update, .validate = validate, .ctx = &a, .per_epoch = report,
-                       .items = batch, .unit = "sequences" };
+    a.run = (kit_run){ .params = ps, .update = update, .validate = validate, .ctx = &a,
+                       .per_epoch = report, .items = batch, .unit = "sequences" };
+    kit_run_open(&a.run);
     bool done = kit_run_train(&a.run);
     kit_run_plot("adding problem", (const kit_run *[]){ &a.run }, 1);
     if (done)
         kit_run_table("cell", &cell, (const kit_run *[]){ &a.run }, 1);
-    ur_graph_free(a.run.graph);
-    ur_graph_free(a.scoring);
-    ur_optim_free(a.run.optim);
-    kit_run_free(&a.run);
-    ur_params_free(ps);
-    if (fflush(stdout) != 0 || ferror(stdout))
-        kit_die("cannot write to the standard output");
-    return done ? 0 : KIT_INTERRUPTED;
+    kit_run_close(&a.run);
+    return kit_finish();
 }

@@ -93,34 +93,26 @@ static void spell(sum q, int b, int32_t *x, int32_t *y, int32_t *fed)
 /* ---- The model ------------------------------------------------------------------------------ */
 
 typedef struct {
-    ur_params *params;
+    kit_run run;
     ur_embedding embed;
     ur_cell *encoder;
     ur_decoder decoder;
-    kit_run run;
-    ur_graph *asking;
     sum *asked;                             /* a batch, and as ids */
     int32_t *x, *y, *fed;
 } model;
 
-static void build(model *m)
+static void build(model *m, ur_params *ps)
 {
-    ur_params *ps = m->params = ur_params_new(kit_run_type(), kit_settings.seed);
-    ur_cell *(*make)(ur_params *, const char *, int, int) =
-        strcmp(cell, "lstm") == 0 ? ur_lstm : strcmp(cell, "gru") == 0 ? ur_gru : ur_elman;
-    kit_need(ps);
     m->embed = ur_embedding_new(ps, "read", SYMBOLS, embed);
-    m->encoder = make(ps, "encoder", embed, hidden);
+    m->encoder = kit_cell(ps, cell, "encoder", embed, hidden);
     m->decoder.embed = ur_embedding_new(ps, "written", SYMBOLS, embed);
-    m->decoder.cell = make(ps, "decoder", embed, hidden);
+    m->decoder.cell = kit_cell(ps, cell, "decoder", embed, hidden);
     m->decoder.out = ur_linear_new(ps, "out", hidden, SYMBOLS);
     kit_need(ps);
-    m->asked = calloc((size_t)batch, sizeof *m->asked);
-    m->x = calloc((size_t)(batch * sum_length()), sizeof *m->x);
-    m->y = calloc((size_t)(batch * answer_length()), sizeof *m->y);
-    m->fed = calloc((size_t)(batch * answer_length()), sizeof *m->fed);
-    if (!m->asked || !m->x || !m->y || !m->fed)
-        kit_die("out of memory");
+    m->asked = kit_zeros((size_t)batch, sizeof *m->asked);
+    m->x = kit_zeros((size_t)(batch * sum_length()), sizeof *m->x);
+    m->y = kit_zeros((size_t)(batch * answer_length()), sizeof *m->y);
+    m->fed = kit_zeros((size_t)(batch * answer_length()), sizeof *m->fed);
 }
 
 /* Records the batch of m->asked: logits [U, B, symbols]. The decoder reads the true digits where it
@@ -143,12 +135,10 @@ static ur_node record(model *m, ur_graph *g, bool told, ur_node *loss)
 static void answer(model *m, int64_t answers[])
 {
     size_t n = (size_t)(batch * answer_length());
-    int32_t *id = malloc(n * sizeof *id);
-    ur_node loss, best = ur_argmax(record(m, m->asking, false, &loss), -1);
-    if (!id)
-        kit_die("out of memory");
+    int32_t *id = kit_zeros(n, sizeof *id);
+    ur_node loss, best = ur_argmax(record(m, m->run.scoring, false, &loss), -1);
     if (!ur_read(best, id, n))
-        kit_need(m->asking);
+        kit_need(m->run.scoring);
     for (int b = 0; b < batch; b++) {
         answers[b] = -1;
         for (int u = 0; u < answer_length() && id[u * batch + b] < 10; u++)
@@ -170,12 +160,7 @@ static double update(void *ctx, int64_t position)
     for (int b = 0; b < batch; b++)
         m->asked[b] = draw(false, 0, &random);
     record(m, m->run.graph, true, &loss);
-    ur_backward(loss);
-    if (!ur_run(m->run.graph))
-        kit_need(m->run.graph);
-    if (!ur_step(m->run.optim))
-        kit_need(m->params);
-    return ur_value(loss);
+    return kit_run_learn(&m->run, loss);
 }
 
 /* The mean loss of sums that are held out, of numbers of full length. */
@@ -189,10 +174,8 @@ static bool validate(void *ctx, double *mean)
         ur_node loss;
         for (int b = 0; b < batch; b++)
             m->asked[b] = draw(true, digits, &random);
-        record(m, m->asking, true, &loss);
-        if (!ur_run(m->asking))
-            kit_need(m->asking);
-        total += ur_value(loss);
+        record(m, m->run.scoring, true, &loss);
+        total += kit_value(m->run.scoring, loss);
     }
     *mean = total / batches;
     return !kit_interrupted;
@@ -203,11 +186,9 @@ static bool validate(void *ctx, double *mean)
 /* How many of the held-out sums are right to the last digit, by length of the numbers. */
 static void report(model *m)
 {
-    int64_t *answers = malloc((size_t)batch * sizeof *answers);
+    int64_t *answers = kit_zeros((size_t)batch, sizeof *answers);
     uint64_t random = ~kit_settings.seed + 1;
     char share[64];
-    if (!answers)
-        kit_die("out of memory");
     for (int length = 1; length <= digits && !kit_interrupted; length++) {
         int right = 0;
         for (int k = 0; k < tested; k++) {
@@ -238,9 +219,7 @@ static sum parse(const char *text)
 
 static void calculate(model *m, char *const sums[], int n)
 {
-    int64_t *answers = malloc((size_t)batch * sizeof *answers);
-    if (!answers)
-        kit_die("out of memory");
+    int64_t *answers = kit_zeros((size_t)batch, sizeof *answers);
     for (int k = 0; k < n; k++) {
         m->asked[0] = parse(sums[k]);
         answer(m, answers);
@@ -259,32 +238,22 @@ int main(int argc, char **argv)
         "calculator --resume sums.safetensors 12+345 999+1",
         "SUM...", options, OPTIONS }, argc, argv);
     kit_catch_interrupt();
-    printf("calculator: synthetic sums, from seed %" PRIu64 "\n",
-           kit_settings.seed);
+    printf("calculator: synthetic sums, from seed %" PRIu64 "\n", kit_settings.seed);
     kit_run_prepare("calculator 1", options, OPTIONS, NULL, NULL, 1);
     for (int k = 0; k < n; k++)
         parse(argv[1 + k]);
-    build(&m);
-    m.asking = kit_run_graph(UR_INFER);
-    m.run = (kit_run){ .graph = kit_run_graph(UR_TRAIN), .params = m.params,
-                       .optim = kit_run_optim(m.params), .update = update, .validate = validate,
-                       .ctx = &m, .per_epoch = UPDATES, .items = batch, .unit = "sums" };
+    ur_params *ps = kit_run_params();
+    build(&m, ps);
+    m.run = (kit_run){ .params = ps, .update = update, .validate = validate, .ctx = &m,
+                       .per_epoch = UPDATES, .items = batch, .unit = "sums" };
+    kit_run_open(&m.run);
     kit_run_cosine(m.run.optim, UPDATES, 0.01);
     if (kit_run_train(&m.run)) {
         report(&m);
         calculate(&m, argv + 1, n);
     }
     kit_run_plot("sums", (const kit_run *[]){ &m.run }, 1);
-    ur_graph_free(m.run.graph);
-    ur_graph_free(m.asking);
-    ur_optim_free(m.run.optim);
-    ur_params_free(m.params);
-    kit_run_free(&m.run);
-    free(m.asked);
-    free(m.x);
-    free(m.y);
-    free(m.fed);
-    if (fflush(stdout) != 0 || ferror(stdout))
-        kit_die("cannot write to the standard output");
-    return kit_interrupted ? KIT_INTERRUPTED : 0;
+    kit_run_close(&m.run);
+    free(m.asked), free(m.x), free(m.y), free(m.fed);
+    return kit_finish();
 }

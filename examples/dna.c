@@ -228,8 +228,7 @@ int main(int argc, char **argv)
     kit_catch_interrupt();
     if (!data)
         printf("no --data: synthetic DNA, with or without the boxes of a promoter, of --seed %"
-               PRIu64 "\n",
-               kit_settings.seed);
+               PRIu64 "\n", kit_settings.seed);
     data ? read_sequences() : make_sequences(kit_settings.seed);
     if (folds == 1 || folds > set.n)
         kit_die("--folds %d: from 2 to the %d sequences, or 0", folds, set.n);
@@ -258,5 +257,5 @@ int main(int argc, char **argv)
     free(set.base);
     free(set.place);
     free(set.promoter);
-    return kit_interrupted ? KIT_INTERRUPTED : 0;
+    return kit_finish();
 }

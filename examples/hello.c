@@ -7,7 +7,6 @@
  * unrolled network; back-propagation through time is the gradient of what the loop recorded. */
 #include "examples/kit/run.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 enum { MOST = 64 };     /* letters of the word */
@@ -155,7 +154,5 @@ int main(int argc, char **argv)
     ur_optim_free(optim);
     ur_graph_free(g);
     ur_params_free(ps);
-    if (fflush(stdout) != 0 || ferror(stdout))
-        kit_die("cannot write to the standard output");
-    return kit_interrupted ? KIT_INTERRUPTED : 0;
+    return kit_finish();
 }

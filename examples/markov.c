@@ -37,7 +37,6 @@ enum { OPTIONS = sizeof options / sizeof *options };
 
 typedef struct {
     kit_text text;
-    size_t cut, n;              /* [0, cut) is learned, [cut, n) is for validation */
     ur_streams streams;         /* of what is learned */
     kit_run run;
     ur_hmm hmm;
@@ -46,19 +45,13 @@ typedef struct {
 
 static void read_data(markov *m)
 {
-    if (!data)
-        kit_made_up_text(&m->text, kit_settings.seed);
-    else if (!kit_read_text(data, &m->text))
-        exit(2);
-    m->n = m->text.n, m->cut = m->n / 10 * 9 + m->n % 10 * 9 / 10;
+    kit_text_of(&m->text, data, kit_settings.seed);
     size_t tokens = (size_t)batch * (size_t)steps;
-    if (m->n < 20 || m->cut < tokens + 1)
-        kit_die("'%s' has %zu bytes, too few for --batch %d and --steps %d", data, m->n, batch,
-                steps);
-    m->streams = ur_streams_of(m->text.ids, m->cut, batch, steps);
-    m->x = malloc(tokens * sizeof *m->x), m->y = malloc(tokens * sizeof *m->y);
-    if (!m->x || !m->y)
-        kit_die("out of memory");
+    if (m->text.n < 20 || m->text.cut < tokens + 1)
+        kit_die("'%s' has %zu bytes, too few for --batch %d and --steps %d",
+                data ? data : "the text", m->text.n, batch, steps);
+    m->streams = ur_streams_of(m->text.ids, m->text.cut, batch, steps);
+    m->x = kit_zeros(tokens, sizeof *m->x), m->y = kit_zeros(tokens, sizeof *m->y);
 }
 
 static void tell(const char *model, double parameters, double nats)
@@ -71,9 +64,7 @@ static void tell(const char *model, double parameters, double nats)
 
 static void write_on(const markov *m, const ur_ngram *chain)
 {
-    int32_t *ids = malloc((size_t)sample * sizeof *ids);
-    if (!ids)
-        kit_die("out of memory");
+    int32_t *ids = kit_zeros((size_t)sample, sizeof *ids);
     if (ur_ngram_generate(chain, kit_settings.seed, ids, 0, (size_t)sample))
         for (int i = 0; i < sample; i++)
             putchar(m->text.vocabulary.byte[ids[i]]);
@@ -87,11 +78,11 @@ static void count(const markov *m, int k)
     ur_params *ps = ur_params_new(UR_F64, kit_settings.seed);
     kit_need(ps);
     ur_ngram *chain = ur_ngram_new(ps, k + 1, m->text.vocabulary.size);
-    const int32_t *valid = m->text.ids + m->cut;
-    size_t n = m->n - m->cut;
+    const int32_t *valid = m->text.ids + m->text.cut;
+    size_t n = m->text.n - m->text.cut;
     char name[32];
     snprintf(name, sizeof name, "Markov, order %d", k);
-    ur_ngram_add(chain, m->text.ids, m->cut);
+    ur_ngram_add(chain, m->text.ids, m->text.cut);
     double log_p = ur_ngram_text_log_p(chain, valid, n) - ur_ngram_log_p(chain, NULL, 0, valid[0]);
     kit_need(ps);
     tell(name, (m->text.vocabulary.size - 1) * pow(m->text.vocabulary.size, k),
@@ -108,21 +99,16 @@ static double update(void *ctx, int64_t position)
     markov *m = ctx;
     ur_streams_segment(&m->streams, (size_t)position, m->x, m->y);
     ur_clear(m->run.graph);
-    ur_node loss = ur_hmm_loss(m->hmm, ur_ints(m->run.graph, m->x, steps, batch), NULL);
-    ur_backward(loss);
-    if (!ur_run(m->run.graph))
-        kit_need(m->run.graph);
-    if (!ur_step(m->run.optim))
-        kit_need(m->run.params);
-    return ur_value(loss);
+    ur_node ids = ur_ints(m->run.graph, m->x, steps, batch);
+    return kit_run_learn(&m->run, ur_hmm_loss(m->hmm, ids, NULL));
 }
 
 /* p[rows][n]: the softmax of each row of a parameter, transposed to p[n][rows] if wanted. */
 static double *probabilities(ur_node W, int rows, int n, bool transposed)
 {
-    double *p = malloc((size_t)rows * (size_t)n * sizeof *p);
+    double *p = kit_zeros((size_t)rows * (size_t)n, sizeof *p);
     const void *values = ur_param_values(W);
-    if (!p || !values)
+    if (!values)
         kit_die("out of memory");
     for (int r = 0; r < rows; r++) {
         double sum = 0;
@@ -150,50 +136,42 @@ static bool validate(void *ctx, double *mean)
     double *pi = probabilities(m->hmm.start, 1, K, false), log_p = 0;
     double *A = probabilities(m->hmm.transitions, K, K, false);
     double *E = probabilities(m->hmm.emissions, K, V, true);            /* [V][K] */
-    double *alpha = malloc(2 * (size_t)K * sizeof *alpha), *next = alpha + K;
-    if (!alpha)
-        kit_die("out of memory");
+    double *alpha = kit_zeros(2 * (size_t)K, sizeof *alpha), *next = alpha + K;
     memcpy(next, pi, (size_t)K * sizeof *pi);
-    for (size_t i = m->cut; i < m->n && !kit_interrupted; i++) {
+    for (size_t i = m->text.cut; i < m->text.n && !kit_interrupted; i++) {
         const double *e = E + (size_t)m->text.ids[i] * (size_t)K;
         double sum = 0;
         for (int k = 0; k < K; k++)
             sum += next[k] *= e[k];
-        log_p += i == m->cut ? 0 : log(sum);        /* the first byte is given */
+        log_p += i == m->text.cut ? 0 : log(sum);        /* the first byte is given */
         for (int k = 0; k < K; k++)
             alpha[k] = next[k] / sum, next[k] = 0;
         for (int j = 0; j < K; j++)
             for (int k = 0; k < K; k++)
                 next[k] += alpha[j] * A[j * K + k];
     }
-    *mean = -log_p / (double)(m->n - m->cut - 1);
+    *mean = -log_p / (double)(m->text.n - m->text.cut - 1);
     free(pi), free(A), free(E), free(alpha);
     return !kit_interrupted;
 }
 
-static bool train(markov *m)
+static void train(markov *m)
 {
     char name[48];
-    ur_params *ps = m->run.params = ur_params_new(kit_run_type(), kit_settings.seed);
-    kit_need(ps);
+    ur_params *ps = kit_run_params();
     m->hmm = ur_hmm_new(ps, "hmm", states, m->text.vocabulary.size);
     kit_need(ps);
-    m->run.optim = kit_run_optim(ps), m->run.graph = kit_run_graph(UR_TRAIN);
-    m->run.update = update, m->run.validate = validate, m->run.ctx = m;
-    m->run.per_epoch = (int64_t)m->streams.segments;
-    m->run.items = (int64_t)batch * steps;
-    m->run.unit = "chars", m->run.bits = "bits/char";
+    m->run = (kit_run){ .params = ps, .update = update, .validate = validate, .ctx = m,
+                        .per_epoch = (int64_t)m->streams.segments,
+                        .items = (int64_t)batch * steps, .unit = "chars", .bits = "bits/char" };
+    kit_run_open(&m->run);
     kit_pairs_set(&m->run.facts, "text", "%s", m->text.print);
     bool done = kit_run_train(&m->run);
     snprintf(name, sizeof name, "hidden Markov, %d", states);
     if (done && m->run.done > 0)
         tell(name, (double)ur_params_elements(ps), m->run.valid_loss);
     kit_run_plot("hidden Markov model", (const kit_run *[]){ &m->run }, 1);
-    ur_graph_free(m->run.graph);
-    ur_optim_free(m->run.optim);
-    kit_run_free(&m->run);
-    ur_params_free(ps);
-    return done;
+    kit_run_close(&m->run);
 }
 
 int main(int argc, char **argv)
@@ -212,9 +190,7 @@ int main(int argc, char **argv)
     tell("uniform", 0, log(m.text.vocabulary.size));
     for (int k = 0; k <= order && !kit_interrupted; k++)
         count(&m, k);
-    bool done = train(&m);
+    train(&m);
     free(m.text.ids), free(m.x), free(m.y);
-    if (fflush(stdout) != 0 || ferror(stdout))
-        kit_die("cannot write to the standard output");
-    return done ? 0 : KIT_INTERRUPTED;
+    return kit_finish();
 }

@@ -90,7 +90,6 @@ typedef struct {
     kit_run run;
     ur_cell *rnn;
     ur_linear_layer out;
-    ur_graph *scoring;
     double accuracy;            /* of the last validation */
 } learner;
 
@@ -119,12 +118,7 @@ static double update(void *ctx, int64_t position)
     uint64_t random = kit_settings.seed << 32 ^ (uint64_t)l->run.done;
     (void)position;
     ur_node loss = record(l, l->run.graph, kit_random(&random), length, batch, &z, &odd);
-    ur_backward(loss);
-    if (!ur_run(l->run.graph))
-        kit_need(l->run.graph);
-    if (!ur_step(l->run.optim))
-        kit_need(l->run.params);
-    return ur_value(loss);
+    return kit_run_learn(&l->run, loss);
 }
 
 /* The loss on a hundred strings five times as long as those that are learned. */
@@ -132,14 +126,12 @@ static bool validate(void *ctx, double *loss)
 {
     enum { ROWS = 100 };
     learner *l = ctx;
+    ur_graph *g = l->run.scoring;
     ur_node z;
     const double *odd;
-    *loss = ur_value(record(l, l->scoring, ~(uint64_t)0, 5 * length, ROWS, &z, &odd));
-    ur_node right = ur_mean(ur_equal(ur_greater(z, ur_scalar(l->scoring, 0)),
-                                     ur_input(l->scoring, kit_numbers(l->scoring, odd, ur_count(z)),
-                                              5 * length, ROWS, 1)));
-    l->accuracy = ur_value(right);
-    kit_need(l->scoring);
+    *loss = kit_value(g, record(l, g, ~(uint64_t)0, 5 * length, ROWS, &z, &odd));
+    ur_node truth = ur_input(g, kit_numbers(g, odd, ur_count(z)), 5 * length, ROWS, 1);
+    l->accuracy = kit_value(g, ur_mean(ur_equal(ur_greater(z, ur_scalar(g, 0)), truth)));
     return true;
 }
 
@@ -154,8 +146,7 @@ int main(int argc, char **argv)
     kit_catch_interrupt();
     printf("synthetic task: the parity of %d random bits; without knowing it: loss 0.693\n",
            length);
-    ur_params *ps = ur_params_new(kit_run_type(), kit_settings.seed);
-    kit_need(ps);
+    ur_params *ps = kit_run_params();
     l.rnn = strcmp(kind, "elman") == 0 ? ur_elman(ps, "elman", 1, hidden)
                                        : product_cell_new(ps, "product", 1, hidden);
     l.out = ur_linear_new(ps, "out", hidden, 1);
@@ -163,22 +154,15 @@ int main(int argc, char **argv)
     prove(l.rnn);
     if (dot)
         draw(l.rnn, dot);
-    l.scoring = kit_run_graph(UR_INFER);
-    l.run = (kit_run){ .graph = kit_run_graph(UR_TRAIN), .params = ps, .optim = kit_run_optim(ps),
-                       .update = update, .validate = validate, .ctx = &l, .per_epoch = EPOCH,
-                       .items = batch, .unit = "strings" };
+    l.run = (kit_run){ .params = ps, .update = update, .validate = validate, .ctx = &l,
+                       .per_epoch = EPOCH, .items = batch, .unit = "strings" };
+    kit_run_open(&l.run);
     bool done = kit_run_train(&l.run);
     kit_run_plot("parity", (const kit_run *[]){ &l.run }, 1);
     if (done)
         kit_run_table("cell", &kind, (const kit_run *[]){ &l.run }, 1);
     if (done && l.run.done > 0)
         printf("right after each of %d bits: %.2f %%\n", 5 * length, 100 * l.accuracy);
-    ur_graph_free(l.run.graph);
-    ur_graph_free(l.scoring);
-    ur_optim_free(l.run.optim);
-    kit_run_free(&l.run);
-    ur_params_free(ps);
-    if (fflush(stdout) != 0 || ferror(stdout))
-        kit_die("cannot write to the standard output");
-    return done ? 0 : KIT_INTERRUPTED;
+    kit_run_close(&l.run);
+    return kit_finish();
 }

@@ -114,31 +114,23 @@ static void draw(utterance *u, uint64_t *random)
 /* ---- The model ------------------------------------------------------------------------------ */
 
 typedef struct {
-    ur_params *params;
+    kit_run run;
     ur_cell *forward, *backward;
     ur_linear_layer out;
-    kit_run run;
-    ur_graph *listening;
     utterance *heard;                       /* a batch of them */
     int *lengths, *label, *n_label;
 } model;
 
-static void build(model *m)
+static void build(model *m, ur_params *ps)
 {
-    ur_params *ps = m->params = ur_params_new(kit_run_type(), kit_settings.seed);
-    ur_cell *(*make)(ur_params *, const char *, int, int) =
-        strcmp(cell, "lstm") == 0 ? ur_lstm : strcmp(cell, "gru") == 0 ? ur_gru : ur_elman;
-    kit_need(ps);
-    m->forward = make(ps, "forward", BANDS, hidden);
-    m->backward = make(ps, "backward", BANDS, hidden);
+    m->forward = kit_cell(ps, cell, "forward", BANDS, hidden);
+    m->backward = kit_cell(ps, cell, "backward", BANDS, hidden);
     m->out = ur_linear_new(ps, "out", 2 * hidden, ALPHABET + 1);
     kit_need(ps);
-    m->heard = calloc((size_t)batch, sizeof *m->heard);
-    m->lengths = calloc((size_t)batch, sizeof *m->lengths);
-    m->n_label = calloc((size_t)batch, sizeof *m->n_label);
-    m->label = calloc((size_t)batch, MOST_LETTERS * sizeof *m->label);
-    if (!m->heard || !m->lengths || !m->n_label || !m->label)
-        kit_die("out of memory");
+    m->heard = kit_zeros((size_t)batch, sizeof *m->heard);
+    m->lengths = kit_zeros((size_t)batch, sizeof *m->lengths);
+    m->n_label = kit_zeros((size_t)batch, sizeof *m->n_label);
+    m->label = kit_zeros((size_t)batch, MOST_LETTERS * sizeof *m->label);
 }
 
 /* Draws a batch and records it: logits [T, B, letters and blank], and the loss of each row. */
@@ -178,12 +170,7 @@ static double update(void *ctx, int64_t position)
     (void)position;
     random = kit_random(&random) + (uint64_t)m->run.done;
     record(m, m->run.graph, &random, &loss);
-    ur_backward(loss);
-    if (!ur_run(m->run.graph))
-        kit_need(m->run.graph);
-    if (!ur_step(m->run.optim))
-        kit_need(m->params);
-    return ur_value(loss);
+    return kit_run_learn(&m->run, loss);
 }
 
 /* Letters of a way to decode that are wrong, and all of them. */
@@ -237,10 +224,8 @@ static bool validate(void *ctx, double *mean)
         ur_node loss;
         if (kit_interrupted)
             return false;
-        record(m, m->listening, &random, &loss);
-        if (!ur_run(m->listening))
-            kit_need(m->listening);
-        total += ur_value(loss);
+        record(m, m->run.scoring, &random, &loss);
+        total += kit_value(m->run.scoring, loss);
     }
     *mean = total / batches;
     return true;
@@ -254,7 +239,7 @@ static void report(model *m)
     uint64_t random = ~kit_settings.seed + 1;
     char share[64];
     for (int k = 0; k < tested && !kit_interrupted; k += batch) {
-        ur_node loss, logits = record(m, m->listening, &random, &loss);
+        ur_node loss, logits = record(m, m->run.scoring, &random, &loss);
         decode(m, logits, tested - k < batch ? tested - k : batch, k == 0 ? 3 : 0, by);
     }
     for (int k = 0; k < 2 && !kit_interrupted; k++) {
@@ -275,27 +260,17 @@ int main(int argc, char **argv)
         "speech --resume speech.safetensors --beam 50 --tested 2000",
         NULL, options, OPTIONS }, argc, argv);
     kit_catch_interrupt();
-    printf("speech: synthetic sound, from seed %" PRIu64 "\n",
-           kit_settings.seed);
+    printf("speech: synthetic sound, from seed %" PRIu64 "\n", kit_settings.seed);
     kit_run_prepare("speech 1", options, OPTIONS, NULL, NULL, 1);
-    build(&m);
-    m.listening = kit_run_graph(UR_INFER);
-    m.run = (kit_run){ .graph = kit_run_graph(UR_TRAIN), .params = m.params,
-                       .optim = kit_run_optim(m.params), .update = update, .validate = validate,
-                       .ctx = &m, .per_epoch = UPDATES, .items = batch, .unit = "utterances" };
+    ur_params *ps = kit_run_params();
+    build(&m, ps);
+    m.run = (kit_run){ .params = ps, .update = update, .validate = validate, .ctx = &m,
+                       .per_epoch = UPDATES, .items = batch, .unit = "utterances" };
+    kit_run_open(&m.run);
     if (kit_run_train(&m.run))
         report(&m);
     kit_run_plot("CTC", (const kit_run *[]){ &m.run }, 1);
-    ur_graph_free(m.run.graph);
-    ur_graph_free(m.listening);
-    ur_optim_free(m.run.optim);
-    ur_params_free(m.params);
-    kit_run_free(&m.run);
-    free(m.heard);
-    free(m.lengths);
-    free(m.label);
-    free(m.n_label);
-    if (fflush(stdout) != 0 || ferror(stdout))
-        kit_die("cannot write to the standard output");
-    return kit_interrupted ? KIT_INTERRUPTED : 0;
+    kit_run_close(&m.run);
+    free(m.heard), free(m.lengths), free(m.label), free(m.n_label);
+    return kit_finish();
 }

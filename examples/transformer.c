@@ -48,12 +48,10 @@ enum { OPTIONS = sizeof options / sizeof *options, SCORED = 32 };
 /* ---- The model ------------------------------------------------------------------------------ */
 
 typedef struct {
-    kit_text text;
-    size_t cut;                         /* [0, cut) is learned, the rest is for validation */
+    kit_text text;                      /* up to text.cut it is learned */
     ur_embedding embed;
     ur_positions place;
     ur_transformer blocks;
-    ur_graph *scoring;
     kit_run run;
     int32_t *x, *y;                     /* pieces side by side, and the bytes that follow */
 } model;
@@ -61,8 +59,7 @@ typedef struct {
 static void build(model *m)
 {
     const ur_init small = ur_normal_with(0, 0.02);
-    ur_params *ps = m->run.params = ur_params_new(kit_run_type(), kit_settings.seed);
-    kit_need(ps);
+    ur_params *ps = m->run.params = kit_run_params();
     m->embed = ur_embedding_with(ps, "embed", m->text.vocabulary.size, width, small);
     m->place = ur_positions_new(ps, "place", block, width);
     m->blocks = ur_transformer_encoder_new(ps, "block", width, layers, .heads = heads,
@@ -103,29 +100,23 @@ static double update(void *ctx, int64_t position)
     random = kit_random(&random);       /* places are a matter of the update's number alone */
     (void)position;
     for (int b = 0; b < batch; b++)
-        put(m, (size_t)(kit_uniform(&random) * (double)(m->cut - (size_t)block)), b, batch);
-    ur_node loss = ur_backward(record(m, m->run.graph, batch));
-    if (!ur_run(m->run.graph))
-        kit_need(m->run.graph);
-    if (!ur_step(m->run.optim))
-        kit_need(m->run.params);
-    return ur_value(loss);
+        put(m, (size_t)(kit_uniform(&random) * (double)(m->text.cut - (size_t)block)), b, batch);
+    return kit_run_learn(&m->run, record(m, m->run.graph, batch));
 }
 
 /* The mean loss over all whole pieces of the validation text. False at Ctrl-C. */
 static bool validate(void *ctx, double *mean)
 {
     model *m = ctx;
-    size_t pieces = (m->text.n - m->cut - 1) / (size_t)block;
+    size_t pieces = (m->text.n - m->text.cut - 1) / (size_t)block;
     double sum = 0;
     for (size_t k = 0; k < pieces;) {
         int B = pieces - k < SCORED ? (int)(pieces - k) : SCORED;
         if (kit_interrupted)
             return false;
         for (int b = 0; b < B; b++, k++)
-            put(m, m->cut + k * (size_t)block, b, B);
-        sum += ur_value(record(m, m->scoring, B)) * B;
-        kit_need(m->scoring);
+            put(m, m->text.cut + k * (size_t)block, b, B);
+        sum += kit_value(m->run.scoring, record(m, m->run.scoring, B)) * B;
     }
     *mean = sum / (double)pieces;
     return true;
@@ -138,22 +129,20 @@ static bool validate(void *ctx, double *mean)
 static void generate(const model *m)
 {
     const int *id = m->text.vocabulary.id;
+    ur_graph *g = m->run.scoring;
     size_t given = strlen(prime), n = 0;
-    int32_t *text = calloc(given + (size_t)sample + (size_t)block, sizeof *text);
-    if (!text)
-        kit_die("out of memory");
+    int32_t *text = kit_zeros(given + (size_t)sample + (size_t)block, sizeof *text);
     for (; n < given; n++)
         text[n] = id[(unsigned char)prime[n]];
-    ur_clear(m->scoring);
-    ur_node ids = ur_ints(m->scoring, text, block, 1);
+    ur_clear(g);
+    ur_node ids = ur_ints(g, text, block, 1);
     ur_node drawn = ur_sample(logits(m, ids), temperature, top_k, top_p);
     fputs(prime, stdout);
     for (int64_t i = 0; i < sample && !kit_interrupted; i++, n++) {
         size_t from = n > (size_t)block ? n - (size_t)block : 0;
         ur_set(ids, text + from);
-        if (!(i == 0 ? ur_run(m->scoring) : ur_rerun(m->scoring))
-            || !ur_read(drawn, m->y, (size_t)block))
-            kit_need(m->scoring);
+        if (!(i == 0 ? ur_run(g) : ur_rerun(g)) || !ur_read(drawn, m->y, (size_t)block))
+            kit_need(g);
         text[n] = m->y[n - from - 1];
         putchar(m->text.vocabulary.byte[text[n]]);
     }
@@ -166,22 +155,16 @@ static void generate(const model *m)
 static void read_data(model *m)
 {
     const size_t rows = (size_t)(batch > SCORED ? batch : SCORED);
-    if (!data)
-        kit_made_up_text(&m->text, kit_settings.seed);
-    else if (!kit_read_text(data, &m->text))
-        exit(2);
-    m->cut = m->text.n / 10 * 9 + m->text.n % 10 * 9 / 10;
-    if (m->text.n - m->cut < (size_t)block + 1)
+    kit_text_of(&m->text, data, kit_settings.seed);
+    if (m->text.n - m->text.cut < (size_t)block + 1)
         kit_die("'%s' has %zu bytes, but --block %d needs %zu, a tenth of which is for validation",
                 data ? data : "the text", m->text.n, block, 10 * ((size_t)block + 1));
     for (const char *c = prime; *c; c++)
         if (m->text.vocabulary.id[(unsigned char)*c] < 0)
             kit_die("--prime: byte %d does not occur in the text that is learned",
                     (unsigned char)*c);
-    m->x = malloc(rows * (size_t)block * sizeof *m->x);
-    m->y = malloc(rows * (size_t)block * sizeof *m->y);
-    if (!m->x || !m->y)
-        kit_die("out of memory");
+    m->x = kit_zeros(rows * (size_t)block, sizeof *m->x);
+    m->y = kit_zeros(rows * (size_t)block, sizeof *m->y);
 }
 
 /* ---- The program ---------------------------------------------------------------------------- */
@@ -191,14 +174,13 @@ static bool train(model *m)
     kit_run *r = &m->run;
     char bytes[KIT_VOCABULARY_TEXT];
     build(m);
-    m->scoring = kit_run_graph(UR_INFER);
-    r->graph = kit_run_graph(UR_TRAIN);
     r->update = update, r->validate = validate, r->ctx = m;
     r->items = (int64_t)batch * block, r->unit = "chars", r->bits = "bits/char";
-    r->per_epoch = ((int64_t)m->cut + r->items - 1) / r->items;
+    r->per_epoch = ((int64_t)m->text.cut + r->items - 1) / r->items;
     ur_method method = kit_run_method();
     method.weight_decay = decay, method.beta2 = 0.99;
     r->optim = kit_run_optim_with(r->params, method);
+    kit_run_open(r);
     ur_group(r->optim, "*.b *.gain *.bias", 1, 0);
     int64_t goal = kit_run_goal(r->per_epoch), rise = warmup < goal / 2 ? warmup : goal / 2;
     ur_set_schedule(r->optim, ur_schedule_cosine((double)rise, (double)goal + (goal == 0), 0.1));
@@ -229,16 +211,9 @@ int main(int argc, char **argv)
     kit_run_prepare("transformer 1", options, OPTIONS, data, NULL, 1);
     kit_catch_interrupt();
     read_data(&m);
-    bool done = train(&m);
-    if (done && sample > 0)
+    if (train(&m) && sample > 0)
         generate(&m);
-    ur_graph_free(m.run.graph);
-    ur_graph_free(m.scoring);
-    ur_optim_free(m.run.optim);
-    ur_params_free(m.run.params);
-    kit_run_free(&m.run);
+    kit_run_close(&m.run);
     free(m.x), free(m.y), free(m.text.ids);
-    if (fflush(stdout) != 0 || ferror(stdout))
-        kit_die("cannot write to the standard output");
-    return done ? 0 : KIT_INTERRUPTED;
+    return kit_finish();
 }

@@ -15,7 +15,6 @@
 #include "examples/kit/run.h"
 
 #include <inttypes.h>
-#include <stdlib.h>
 #include <string.h>
 
 static const char *task = "arithmetic";
@@ -122,19 +121,15 @@ static void draw(expression *e, bool held_out, int most, uint64_t *random)
 /* ---- The model ------------------------------------------------------------------------------ */
 
 typedef struct {
-    ur_params *params;
+    kit_run run;
     ur_embedding embed;
     ur_tree_lstm tree;
     ur_linear_layer out;
-    kit_run run;
-    ur_graph *asking;
     expression e;                           /* the one under way */
 } model;
 
-static void build(model *m)
+static void build(model *m, ur_params *ps)
 {
-    ur_params *ps = m->params = ur_params_new(kit_run_type(), kit_settings.seed);
-    kit_need(ps);
     m->embed = ur_embedding_new(ps, "embed", digits() + 4, embed);
     m->tree = logic() ? ur_tree_lstm_child_sum(ps, "tree", embed, hidden)
                       : ur_tree_lstm_binary(ps, "tree", embed, hidden);
@@ -167,13 +162,14 @@ static ur_node record(const model *m, ur_graph *g, const expression *e, ur_node 
 /* Says what it takes all nodes of e for; returns the sum of their losses. */
 static double ask(model *m, const expression *e, int32_t guess[])
 {
+    ur_graph *g = m->run.scoring;
     ur_node values;
-    ur_clear(m->asking);
-    ur_node logits = ur_linear(m->out, record(m, m->asking, e, &values));
+    ur_clear(g);
+    ur_node logits = ur_linear(m->out, record(m, g, e, &values));
     ur_node best = ur_argmax(logits, -1), loss = ur_cross_entropy(logits, values);
-    if (!ur_run(m->asking) || !ur_read(best, guess, (size_t)e->n))
-        kit_need(m->asking);
-    return ur_value(loss) * e->n;
+    if (!ur_read(best, guess, (size_t)e->n))
+        kit_need(g);
+    return kit_value(g, loss) * e->n;
 }
 
 /* ---- Training ------------------------------------------------------------------------------- */
@@ -196,13 +192,7 @@ static double update(void *ctx, int64_t position)
         h[b] = record(m, g, &m->e, &values[b]);
     }
     ur_node logits = ur_linear(m->out, ur_concat_n(h, batch, 0));
-    ur_node loss = ur_cross_entropy(logits, ur_concat_n(values, batch, 0));
-    ur_backward(loss);
-    if (!ur_run(g))
-        kit_need(g);
-    if (!ur_step(m->run.optim))
-        kit_need(m->params);
-    return ur_value(loss);
+    return kit_run_learn(&m->run, ur_cross_entropy(logits, ur_concat_n(values, batch, 0)));
 }
 
 /* The mean loss of a node of held-out trees up to this height; false at Ctrl-C. Adds up how many
@@ -263,23 +253,16 @@ int main(int argc, char **argv)
         "trees --resume trees.safetensors --epochs 30 --deeper 5",
         NULL, options, OPTIONS }, argc, argv);
     kit_catch_interrupt();
-    printf("trees: synthetic expressions, from seed %" PRIu64 "\n",
-           kit_settings.seed);
+    printf("trees: synthetic expressions, from seed %" PRIu64 "\n", kit_settings.seed);
     kit_run_prepare("trees 1", options, OPTIONS, NULL, NULL, 1);
-    build(&m);
-    m.asking = kit_run_graph(UR_INFER);
-    m.run = (kit_run){ .graph = kit_run_graph(UR_TRAIN), .params = m.params,
-                       .optim = kit_run_optim(m.params), .update = update, .validate = validate,
-                       .ctx = &m, .per_epoch = UPDATES, .items = batch, .unit = "trees" };
+    ur_params *ps = kit_run_params();
+    build(&m, ps);
+    m.run = (kit_run){ .params = ps, .update = update, .validate = validate, .ctx = &m,
+                       .per_epoch = UPDATES, .items = batch, .unit = "trees" };
+    kit_run_open(&m.run);
     if (kit_run_train(&m.run))
         report(&m);
     kit_run_plot(task, (const kit_run *[]){ &m.run }, 1);
-    ur_graph_free(m.run.graph);
-    ur_graph_free(m.asking);
-    ur_optim_free(m.run.optim);
-    ur_params_free(m.params);
-    kit_run_free(&m.run);
-    if (fflush(stdout) != 0 || ferror(stdout))
-        kit_die("cannot write to the standard output");
-    return kit_interrupted ? KIT_INTERRUPTED : 0;
+    kit_run_close(&m.run);
+    return kit_finish();
 }

@@ -145,10 +145,8 @@ static void compare(const char *title, const char *word, const subject *who, int
 {
     static const int shown[] = { 0, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000 };
     size_t points = (size_t)length + 1;
-    double *x = malloc(points * sizeof *x), *y = malloc((size_t)n * points * sizeof *y);
+    double *x = kit_zeros(points, sizeof *x), *y = kit_zeros((size_t)n * points, sizeof *y);
     kit_series lines[MOST_SUBJECTS];
-    if (!x || !y)
-        kit_die("out of memory");
     printf("\n%s\ndistance", title);
     for (int i = 0; i < n; i++) {
         measure(&who[i], y + (size_t)i * points);
@@ -219,9 +217,7 @@ static void compare_clipping(void)
 {
     int tenth = updates >= 10 ? updates / 10 : 1;
     char text[4][64];
-    double *x = calloc(5 * (size_t)updates, sizeof *x), *y[4];
-    if (!x)
-        kit_die("out of memory");
+    double *x = kit_zeros(5 * (size_t)updates, sizeof *x), *y[4];
     for (int k = 0; k < 4; k++)
         y[k] = x + (size_t)(k + 1) * (size_t)updates;
     train(0, y[0], y[1]);
@@ -263,7 +259,5 @@ int main(int argc, char **argv)
                 sizeof truncated / sizeof *truncated);
     if (!kit_interrupted)
         compare_clipping();
-    if (fflush(stdout) != 0 || ferror(stdout))
-        kit_die("cannot write to the standard output");
-    return kit_interrupted ? KIT_INTERRUPTED : 0;
+    return kit_finish();
 }

@@ -357,3 +357,19 @@ bool kit_given(const void *variable)
             return in_use->options[i].given;
     return false;
 }
+
+int kit_ascending(const char *name, const char *text, int out[], int room)
+{
+    int n = 0;
+    for (const char *s = text; *s; n++) {
+        char *end;
+        long value = strtol(s, &end, 10);
+        if (end == s || (*end && *end != ',') || value < 1 || value > 1000000 || n == room
+            || (n > 0 && value <= out[n - 1]))
+            kit_die("--%s '%s': up to %d ascending numbers are wanted, such as 10,20,50", name,
+                    text, room);
+        out[n] = (int)value;
+        s = *end ? end + 1 : end;
+    }
+    return n;
+}

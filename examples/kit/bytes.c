@@ -78,14 +78,18 @@ void kit_print_of(char out[static 64], const char *bytes, size_t n)
     snprintf(out, 64, "%zu bytes, %016llx", n, (unsigned long long)h);
 }
 
+size_t kit_nine_tenths(size_t n)
+{
+    return n / 10 * 9 + n % 10 * 9 / 10;
+}
+
 /* Takes over `bytes`. */
 static void use_text(kit_text *text, char *bytes)
 {
+    text->cut = kit_nine_tenths(text->n);
     kit_print_of(text->print, bytes, text->n);
     kit_vocabulary_of(&text->vocabulary, bytes, text->n);
-    text->ids = malloc(text->n * sizeof *text->ids);
-    if (!text->ids)
-        kit_die("out of memory");
+    text->ids = kit_zeros(text->n, sizeof *text->ids);
     kit_vocabulary_encode(&text->vocabulary, bytes, text->n, text->ids);
     free(bytes);
 }
@@ -99,18 +103,24 @@ bool kit_read_text(const char *path, kit_text *text)
     return true;
 }
 
-void kit_made_up_text(kit_text *text, uint64_t seed)
+static void make_up(kit_text *text, uint64_t seed)
 {
     enum { N = 20000, LINE = 64 };
     static const char *const who[] = { "the cat", "a dog", "the mouse", "an owl" };
     static const char *const does[] = { " sees ", " likes ", " hunts " };
-    char *bytes = malloc(N + LINE);
-    if (!bytes)
-        kit_die("out of memory");
+    char *bytes = kit_zeros(N + LINE, 1);
     for (size_t n = 0; n < N;) {
         const char *a = who[kit_below(&seed, 4)], *b = does[kit_below(&seed, 3)];
         n += (size_t)snprintf(bytes + n, LINE, "%s%s%s.\n", a, b, who[kit_below(&seed, 4)]);
     }
     text->n = N;
     use_text(text, bytes);
+}
+
+void kit_text_of(kit_text *text, const char *path, uint64_t seed)
+{
+    if (!path)
+        make_up(text, seed);
+    else if (!kit_read_text(path, text))
+        exit(2);
 }

@@ -36,6 +36,22 @@ char *kit_next_line(char **rest)
     return line;
 }
 
+FILE *kit_memory_open(kit_memory *m)
+{
+    *m = (kit_memory){ 0 };
+    m->file = open_memstream(&m->text, &m->n);
+    if (!m->file)
+        kit_die("out of memory");
+    return m->file;
+}
+
+char *kit_memory_close(kit_memory *m)
+{
+    if (fclose(m->file) != 0)
+        kit_die("out of memory");
+    return m->text;
+}
+
 char *kit_path_in(const char *folder, const char *name)
 {
     size_t n = strlen(folder) + strlen(name) + 2;

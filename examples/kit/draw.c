@@ -7,18 +7,13 @@
 
 void kit_write_dot(const char *path, ur_graph *g)
 {
-    char *text = NULL;
-    size_t n = 0;
-    FILE *memory = open_memstream(&text, &n);
-    if (!memory)
-        kit_die("out of memory");
-    if (!ur_print_dot(g, memory))
+    kit_memory m;
+    if (!ur_print_dot(g, kit_memory_open(&m)))
         kit_need(g);
-    if (fclose(memory) != 0)
-        kit_die("out of memory");
+    char *text = kit_memory_close(&m);
     if (strcmp(path, "-") == 0)
-        fwrite(text, 1, n, stdout);
-    else if (!kit_write_aside(path, text, n))
+        fwrite(text, 1, m.n, stdout);
+    else if (!kit_write_aside(path, text, m.n))
         exit(2);
     free(text);
 }

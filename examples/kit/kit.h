@@ -116,6 +116,10 @@ int kit_args(const kit_usage *usage, int argc, char **argv);
  * leaves those alone: kit_given(&hidden). False for a variable that belongs to no option. */
 bool kit_given(const void *variable);
 
+/* The numbers of an option that is text, such as "10,20,50": at least one and at most `room` of
+ * them, ascending from 1. Returns how many there are; dies where it is anything else. */
+int kit_ascending(const char *name, const char *text, int out[], int room);
+
 /* Sets an option's variable from text as the command line does. `from` names the file that the text
  * was read from, for messages, or is NULL. Text is kept, not copied. */
 void kit_option_set(const kit_option *o, const char *text, const char *from);
@@ -281,16 +285,19 @@ bool kit_vocabulary_parse(kit_vocabulary *v, const char *text);
 /* What tells texts apart: "1115394 bytes, " and a hash. */
 void kit_print_of(char out[static 64], const char *bytes, size_t n);
 
-/* A file as ids, which are to be freed, and its print. */
+/* Where the last tenth begins of n: what is before is learned, the rest for validation. */
+size_t kit_nine_tenths(size_t n);
+
+/* A text as ids, which are to be freed, and its print. */
 typedef struct {
     kit_vocabulary vocabulary;
     int32_t *ids;
-    size_t n;
+    size_t n, cut; /* cut: kit_nine_tenths of n */
     char print[64];
 } kit_text;
 bool kit_read_text(const char *path, kit_text *text); /* fails as kit_read_file does */
-/* 20,000 bytes of a tiny made-up language, for programs without a file. */
-void kit_made_up_text(kit_text *text, uint64_t seed);
+/* A file, or, where path is NULL, 20,000 bytes of a tiny made-up language. Dies where it cannot. */
+void kit_text_of(kit_text *text, const char *path, uint64_t seed);
 
 /* ---- Arrays and lines (data.c) -----------------------------------------------------------------
  * Zeros, and room for one element more in an array that has n and grew by this function alone. To
@@ -301,9 +308,35 @@ void *kit_grow(void *array, size_t n, size_t size);
 char *kit_next_line(char **rest);
 /* "folder/name"; to be freed. */
 char *kit_path_in(const char *folder, const char *name);
+/* A stream to write a text to, and its end, which returns the text: n bytes and a 0, to be freed.
+ * They die when memory runs out. `m` must not move in between. */
+typedef struct { char *text; size_t n; FILE *file; } kit_memory;
+FILE *kit_memory_open(kit_memory *m);
+char *kit_memory_close(kit_memory *m);
 /* The last column of a CSV file below its first line, *n numbers, to be freed; in *year the time of
  * the first one, where its line begins with a month as "1749-01", or 0. Dies where it cannot. */
 double *kit_read_months(const char *path, int *n, double *year);
+
+/* ---- Tables (table.c) --------------------------------------------------------------------------
+ * A text of two columns: in each line a left text, a tab, and a right text. */
+typedef struct { const char *left, *right; } kit_row; /* both NULL: an empty line */
+typedef struct {
+    kit_row *rows;
+    int n;
+    char *text; /* that they point into */
+    char print[64];
+} kit_table;
+
+/* Reads folder/name, or, where folder is NULL, `made_up`, which then belongs to the table. With
+ * `gaps` lines may be empty, and the last row is; without, none is. Dies where a line is not so,
+ * or nothing is there: `wanted` says what a line has to be. Starts from zeros. */
+void kit_read_table(kit_table *t, const char *folder, const char *name, char *made_up, bool gaps,
+                    const char *wanted);
+void kit_table_free(kit_table *t);
+
+/* Orders a table without gaps by its left texts, those with the same one as they were. Group k of
+ * *n has the rows from first[k] up to first[k + 1], which is what is returned, to be freed. */
+int *kit_group_rows(kit_table *t, int *n);
 
 /* ---- Random numbers (random.c) -----------------------------------------------------------------
  * For synthetic tasks and the order of examples; the same on every machine. The state is any number

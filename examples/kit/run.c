@@ -212,8 +212,53 @@ void kit_run_batch(const kit_run *r, ur_batches *all, int64_t position, ur_batch
         kit_die("the data has no batch %" PRId64 " in epoch %" PRId64, position + 1, r->epoch + 1);
 }
 
+const int *kit_run_order(kit_run *r, int n)
+{
+    if (!r->order || r->ordered != r->epoch) {
+        free(r->order);
+        r->order = kit_zeros((size_t)n, sizeof *r->order);
+        kit_order(r->order, n, kit_settings.seed, r->ordered = r->epoch);
+    }
+    return r->order;
+}
+
+double kit_run_learn(kit_run *r, ur_node loss)
+{
+    ur_backward(loss);
+    if (!ur_run(r->graph))
+        kit_need(r->graph);
+    if (!ur_step(r->optim))
+        kit_need(r->params);
+    return ur_value(loss);
+}
+
+void kit_run_open(kit_run *r)
+{
+    r->graph = r->graph ? r->graph : kit_run_graph(UR_TRAIN);
+    r->scoring = r->scoring ? r->scoring : kit_run_graph(UR_INFER);
+    r->optim = r->optim ? r->optim : kit_run_optim(r->params);
+}
+
+void kit_run_close(kit_run *r)
+{
+    ur_graph_free(r->graph);
+    ur_graph_free(r->scoring);
+    ur_optim_free(r->optim);
+    ur_params_free(r->states);
+    ur_params_free(r->params);
+    kit_run_free(r);
+}
+
+int kit_finish(void)
+{
+    if (fflush(stdout) != 0 || ferror(stdout))
+        kit_die("cannot write to the standard output");
+    return kit_interrupted ? KIT_INTERRUPTED : 0;
+}
+
 void kit_run_free(kit_run *r)
 {
+    free(r->order);
     free(r->trained.x);
     free(r->trained.y);
     free(r->validated.x);

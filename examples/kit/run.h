@@ -9,14 +9,24 @@
  *         KIT_TRAINING,
  *     };
  *     ...
+ *     static double update(void *ctx, int64_t position)
+ *     {
+ *         model *m = ctx;
+ *         ur_clear(m->run.graph);
+ *         return kit_run_learn(&m->run, ...the loss, recorded on that graph...);
+ *     }
+ *     ...
  *     kit_args(&usage, argc, argv);
- *     kit_run_prepare("prog 1", options, n_options, NULL, 1);
- *     kit_run r = {
- *         .graph = g, .params = ps, .optim = kit_run_optim(ps), .states = st,
- *         .update = update, .validate = validate, .ctx = &model,
- *         .per_epoch = batches, .items = 64, .unit = "words",
- *     };
- *     bool done = kit_run_train(&r);
+ *     kit_run_prepare("prog 1", options, n_options, NULL, NULL, 1);
+ *     ur_params *ps = kit_run_params();
+ *     ...
+ *     m.run = (kit_run){ .params = ps, .update = update, .validate = validate, .ctx = &m,
+ *                        .per_epoch = batches, .items = 64, .unit = "words" };
+ *     kit_run_open(&m.run);
+ *     if (kit_run_train(&m.run))
+ *         ...use it, on m.run.scoring...
+ *     kit_run_close(&m.run);
+ *     return kit_finish();
  *
  * Functions leave the program by kit_die when something fails. */
 #ifndef UNROLL_EXAMPLES_RUN_H
@@ -27,6 +37,9 @@
 
 /* The exit status after Ctrl-C: that of a shell's command ended by it. */
 enum { KIT_INTERRUPTED = 130 };
+/* The end of main: dies where the standard output could not be written; returns the exit status, 0
+ * or KIT_INTERRUPTED. */
+int kit_finish(void);
 
 /* ---- Settings (settings.c) ---------------------------------------------------------------- */
 
@@ -83,16 +96,22 @@ const char *kit_saved(const char *path, const char *key);
 
 /* Dies with the text of the first error of a graph or a store, if it has one, or if it is NULL. */
 void kit_need(const void *graph_or_store);
-/* The precision of the settings, for stores; a graph of it with the seed and the threads of the
- * settings. */
+/* The precision of the settings; a store of it with their seed; a graph of it with their seed and
+ * threads. */
 ur_type kit_run_type(void);
+ur_params *kit_run_params(void);
 ur_graph *kit_run_graph(int mode);
 /* n numbers as a graph's precision has them, in memory of its tape: for ur_input. */
 const void *kit_numbers(ur_graph *g, const double x[], size_t n);
+/* A cell by the name of its kind, as an option has it: elman, irnn, lstm, gru, gru_reset_after; dies
+ * for another (cell.c). */
+ur_cell *kit_cell(ur_params *ps, const char *kind, const char *name, int I, int H);
 /* Gives the gates of an lstm or a gru the biases for a memory of up to T >= 2 steps (chrono.c);
  * other cells stay as they are. To be called when all parameters of the store have been made. */
 void kit_chrono(ur_params *ps, const ur_cell *cell, int T, uint64_t seed);
-/* The values of a node as doubles. */
+/* The value of a node on g, or all its values, as doubles; they run what is outstanding. The first
+ * dies with the graph's error. */
+double kit_value(ur_graph *g, ur_node x);
 void kit_values(ur_node x, double *out);
 /* The optimiser of the settings. momentum and nesterov have 0.9. And in two steps, for a program
  * with a recipe of its own: the method, and an optimiser that clips as the settings say. */
@@ -104,6 +123,24 @@ int64_t kit_run_goal(int64_t per_epoch);
 /* The rate falls along half a cosine to `least` of it at the end of those updates. */
 void kit_run_cosine(ur_optim *optim, int64_t per_epoch, double least);
 
+/* ---- Text, and models of it --------------------------------------------------------------- */
+
+/* The mean loss of a language model over ids[0 .. n), n >= 2, read as one stream from states of
+ * zero (stream.c). The model is a function of ids [k,1], k <= piece. `states`: for one row. False
+ * at Ctrl-C. */
+bool kit_stream_loss(ur_graph *g, ur_params *states, ur_step_logits *logits, void *model,
+                     const int32_t *ids, size_t n, int piece, double *mean);
+
+/* Symbols, or the tokens of a text, with spaces in between (words.c); to be freed. */
+char *kit_words_of(const ur_vocab *v, const int32_t ids[], int n);
+char *kit_spaced(ur_token_kind kind, const char *text);
+/* The BLEU (score.h) of translations made[n] of the left texts of a table, grouped as
+ * kit_group_rows says, against all right texts that each has. They are cut into tokens first, as
+ * what was made is. Where `output` is not NULL, writes a line for each there: source, translation
+ * and references, with tabs in between. */
+double kit_bleu_of(const kit_table *t, const int first[], int n, ur_token_kind kind,
+                   char *const made[], const char *output);
+
 /* ---- A run (run.c) ------------------------------------------------------------------------ */
 
 typedef struct kit_run {
@@ -112,6 +149,7 @@ typedef struct kit_run {
     kit_pairs facts;                /* further texts to save, which must be the same when the run is
                                        resumed: a vocabulary, a hash of the data */
     ur_graph *graph;                /* of training: its random numbers go on */
+    ur_graph *scoring;              /* of validation and use, without dropout */
     ur_params *params, *states;     /* states: carried, zero at an epoch's start; NULL for none */
     ur_optim *optim;
     /* Makes update number `position` of an epoch, from 0, up to ur_step; returns its loss. */
@@ -133,7 +171,15 @@ typedef struct kit_run {
     double train_loss, valid_loss;  /* when last measured */
     kit_curve trained, validated;   /* losses by update */
     kit_progress bar;
+    int *order;                     /* kit_run_order's, of epoch `ordered` */
+    int64_t ordered;
 } kit_run;
+
+/* Makes what the program left NULL: both graphs, and the optimiser for `params`. */
+void kit_run_open(kit_run *r);
+/* Frees all that a run has: the graphs, the stores `params` and `states`, the optimiser, and what
+ * kit_run_free does. */
+void kit_run_close(kit_run *r);
 
 /* Trains up to the goal of the settings, from the start or as resumed. Saves at every epoch's end,
  * every five minutes and in the end; measures once more where the end is not that of an epoch. At
@@ -160,8 +206,13 @@ void kit_run_table(const char *what, const char *const names[], const kit_run *c
  * path is "-", to the standard output. Dies when it cannot. */
 void kit_write_dot(const char *path, ur_graph *g);
 
+/* For `update`, to end with: differentiates the loss that `graph` holds, runs it, and takes a step.
+ * Returns its value. */
+double kit_run_learn(kit_run *r, ur_node loss);
 /* For `update`: the batch at `position` of the epoch, also where the run is taken up there. */
 void kit_run_batch(const kit_run *r, ur_batches *all, int64_t position, ur_batch *b);
+/* The same for data without batches: the numbers 0 .. n-1 in the order of this epoch. */
+const int *kit_run_order(kit_run *r, int n);
 
 void kit_run_free(kit_run *r); /* curves and facts; the rest is the program's */
 

@@ -34,6 +34,13 @@ ur_type kit_run_type(void)
     return strcmp(set->precision, "double") == 0 ? UR_F64 : UR_F32;
 }
 
+ur_params *kit_run_params(void)
+{
+    ur_params *ps = ur_params_new(kit_run_type(), set->seed);
+    kit_need(ps);
+    return ps;
+}
+
 ur_graph *kit_run_graph(int mode)
 {
     ur_graph *g = ur_graph_new(kit_run_type(), mode);
@@ -53,6 +60,13 @@ const void *kit_numbers(ur_graph *g, const double x[], size_t n)
     for (size_t i = 0; i < n; i++)
         y[i] = (float)x[i];
     return y;
+}
+
+double kit_value(ur_graph *g, ur_node x)
+{
+    double value = ur_value(x);
+    kit_need(g);
+    return value;
 }
 
 void kit_values(ur_node x, double *out)
