@@ -63,16 +63,11 @@ typedef struct {
 static void build(model *m)
 {
     ur_cell *layer[MOST_LAYERS];
-    ur_params *ps = m->params = ur_params_new(kit_run_type(), kit_settings.seed);
-    kit_need(ps);
+    ur_params *ps = m->params = kit_run_params();
     m->embed = ur_embedding_new(ps, "embed", m->vocabulary.size, embed);
     for (int k = 0; k < layers; k++) {
         const char *name = ur_namef(ps, "%s%d", cell, k);
-        int I = k == 0 ? embed : hidden;
-        layer[k] = strcmp(cell, "elman") == 0 ? ur_elman(ps, name, I, hidden)
-                   : strcmp(cell, "gru") == 0 ? ur_gru(ps, name, I, hidden)
-                   : strcmp(cell, "lstm") == 0 ? ur_lstm(ps, name, I, hidden)
-                                               : ur_gru_reset_after(ps, name, I, hidden);
+        layer[k] = kit_cell(ps, cell, name, k == 0 ? embed : hidden, hidden);
     }
     m->rnn = ur_stacked("rnn", layer, layers, dropout);
     m->out = ur_linear_new(ps, "out", hidden, m->vocabulary.size);
@@ -80,8 +75,9 @@ static void build(model *m)
 }
 
 /* The logits [T, B, V] of the byte that follows each of ids [T, B]; the states s[] move on. */
-static ur_node logits(const model *m, ur_node ids, ur_node s[])
+static ur_node logits(void *ctx, ur_node ids, ur_node s[])
 {
+    const model *m = ctx;
     ur_node h = ur_unroll(m->rnn, ur_embed(m->embed, ids), s);
     return ur_linear(m->out, dropout > 0 ? ur_dropout(h, dropout) : h);
 }
@@ -90,7 +86,7 @@ static ur_node logits(const model *m, ur_node ids, ur_node s[])
 
 /* Writes the prime and --sample bytes more: one recorded step, replayed with each byte. Without a
  * prime the text begins as after a newline. */
-static void generate(const model *m)
+static void generate(model *m)
 {
     ur_params *states = ur_cell_states(m->rnn, 1);
     ur_graph *g = kit_run_graph(UR_INFER);
@@ -208,8 +204,7 @@ typedef struct {
     ur_streams text;
     const int32_t *valid;                   /* ids of the validation text */
     size_t n_valid;
-    ur_graph *scoring;                      /* the graph of validation, and its states */
-    ur_params *scoring_states;
+    ur_params *scoring_states;              /* those of validation */
     int32_t *x, *y;                         /* a segment */
 } trainer;
 
@@ -225,70 +220,32 @@ static double update(void *ctx, int64_t position)
     ur_node z = logits(&t->m, ur_ints(g, t->x, steps, batch), s);
     ur_node loss = ur_cross_entropy(z, ur_ints(g, t->y, steps, batch));
     ur_state_out(t->run.states, s);
-    ur_backward(loss);
-    if (!ur_run(g))
-        kit_need(g);
-    if (!ur_step(t->run.optim))
-        kit_need(t->m.params);
-    return ur_value(loss);
+    return kit_run_learn(&t->run, loss);
 }
 
-/* The mean loss over the validation text. A piece of the stream is recorded once and replayed with
- * the next bytes; the states go on from replay to replay. */
+/* The mean loss over the validation text, read from start to end. */
 static bool validate(void *ctx, double *mean)
 {
     enum { PIECE = 256 };
     trainer *t = ctx;
-    ur_graph *g = t->scoring;
-    ur_node s[MOST_STATES], ids = { 0 }, labels = { 0 }, loss = { 0 };
-    int32_t x[PIECE], y[PIECE];
-    double total = 0;
-    size_t n = t->n_valid - 1, recorded = 0;
-    ur_state_reset(t->scoring_states, -1);
-    for (size_t i = 0; i < n; i += recorded) {
-        size_t k = n - i < PIECE ? n - i : PIECE;
-        if (kit_interrupted)
-            return false;
-        for (size_t j = 0; j < k; j++)
-            x[j] = t->valid[i + j], y[j] = t->valid[i + j + 1];
-        if (k == recorded) {
-            ur_set(ids, x);
-            ur_set(labels, y);
-            ur_rerun(g);
-        } else {
-            ur_clear(g);
-            ur_state_in(g, t->scoring_states, s);
-            ids = ur_ints(g, x, (int)k, 1);
-            labels = ur_ints(g, y, (int)k, 1);
-            loss = ur_cross_entropy(logits(&t->m, ids, s), labels);
-            ur_state_out(t->scoring_states, s);
-            ur_run(g);
-            recorded = k;
-        }
-        kit_need(g);
-        total += ur_value(loss) * (double)k;
-    }
-    *mean = total / (double)n;
-    return true;
+    return kit_stream_loss(t->run.scoring, t->scoring_states, logits, &t->m, t->valid, t->n_valid,
+                           PIECE, mean);
 }
 
 /* Cuts the text into streams; what follows the cut is for validation. */
 static void use_text(trainer *t, const kit_text *text)
 {
     size_t tokens = (size_t)batch * (size_t)steps, least = (10 * (tokens + 1) + 8) / 9;
-    size_t cut = text->n / 10 * 9 + text->n % 10 * 9 / 10;
     least = least < 11 ? 11 : least; /* two bytes to validate */
     if (text->n < least)
         kit_die("'%s' has %zu bytes, but one update with --batch %d and --steps %d takes %zu", data,
                 text->n, batch, steps, least);
     check_texts(&text->vocabulary);
     t->m.vocabulary = text->vocabulary;
-    t->text = ur_streams_of(text->ids, cut, batch, steps);
-    t->valid = text->ids + cut, t->n_valid = text->n - cut;
-    t->x = malloc(tokens * sizeof *t->x);
-    t->y = malloc(tokens * sizeof *t->y);
-    if (!t->x || !t->y)
-        kit_die("out of memory");
+    t->text = ur_streams_of(text->ids, text->cut, batch, steps);
+    t->valid = text->ids + text->cut, t->n_valid = text->n - text->cut;
+    t->x = kit_zeros(tokens, sizeof *t->x);
+    t->y = kit_zeros(tokens, sizeof *t->y);
 }
 
 /* Trains one kind of cell; false at Ctrl-C. The model and the figures remain. */
@@ -298,25 +255,20 @@ static bool train(trainer *t, const char *kind, const char *name, const kit_text
     cell = kind; /* as it is saved */
     use_text(t, text);
     build(&t->m);
-    t->scoring = kit_run_graph(UR_INFER);
     t->scoring_states = ur_cell_states(t->m.rnn, 1);
     kit_need(t->scoring_states);
-    t->run = (kit_run){ .name = name, .graph = kit_run_graph(UR_TRAIN), .params = t->m.params,
-                        .states = ur_cell_states(t->m.rnn, batch),
-                        .optim = kit_run_optim(t->m.params), .update = update,
+    t->run = (kit_run){ .name = name, .params = t->m.params,
+                        .states = ur_cell_states(t->m.rnn, batch), .update = update,
                         .validate = validate, .ctx = t, .per_epoch = (int64_t)t->text.segments,
                         .items = (int64_t)batch * steps, .unit = "chars", .bits = "bits/char" };
     kit_need(t->run.states);
+    kit_run_open(&t->run);
     kit_pairs_set(&t->run.facts, "text", "%s", text->print);
     kit_pairs_set(&t->run.facts, "vocabulary", "%s", kit_vocabulary_text(&text->vocabulary, bytes));
     bool done = kit_run_train(&t->run);
-    ur_graph_free(t->run.graph);
-    ur_graph_free(t->scoring);
-    ur_optim_free(t->run.optim);
-    ur_params_free(t->run.states);
+    kit_run_end(&t->run);
     ur_params_free(t->scoring_states);
-    free(t->x);
-    free(t->y);
+    free(t->x), free(t->y);
     return done;
 }
 
@@ -352,10 +304,8 @@ static void train_all(void)
         generate(&t[k].m);
         putchar('\n');
     }
-    for (int k = 0; k < n; k++) {
-        ur_params_free(t[k].m.params);
-        kit_run_free(&t[k].run);
-    }
+    for (int k = 0; k < n; k++)
+        kit_run_close(&t[k].run);
     free(text.ids);
 }
 
@@ -375,7 +325,5 @@ int main(int argc, char **argv)
         only_generate();
     else
         train_all();
-    if (fflush(stdout) != 0 || ferror(stdout))
-        kit_die("cannot write to the standard output");
-    return kit_interrupted ? KIT_INTERRUPTED : 0;
+    return kit_finish();
 }

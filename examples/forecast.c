@@ -99,7 +99,8 @@ static void make_circles(uint64_t seed)
     set.origin = kit_zeros((size_t)set.all, sizeof *set.origin);
     for (int k = 0; k < set.all; k++) {
         double angle = 6.283185307179586 * kit_uniform(&seed);
-        double speed = (0.1 + 0.3 * kit_uniform(&seed)) * (kit_below(&seed, 2) ? 1 : -1);
+        double speed = 0.1 + 0.3 * kit_uniform(&seed);
+        speed = kit_below(&seed, 2) ? speed : -speed;
         for (int t = 0; t < steps; t++, angle += speed) {
             set.row[2 * (k * steps + t)] = cos(angle);
             set.row[2 * (k * steps + t) + 1] = sin(angle);
@@ -127,15 +128,11 @@ static void guess(int o, double *out)
 /* ---- The model ------------------------------------------------------------------------------ */
 
 typedef struct {
+    kit_run run;
     int W, B;                           /* steps that it reads; windows of its arrays */
-    ur_params *params;
     ur_cell *rnn;
     ur_linear_layer out;
-    ur_graph *scoring;
-    int *order;                         /* of the windows of epoch `ordered` */
-    int64_t ordered;
     double *x, *y;                      /* [W,B,F], [B,H*F] */
-    kit_run run;
 } model;
 
 /* Windows which[0 .. B) as x, and as y what the guess misses. */
@@ -168,18 +165,10 @@ static ur_node loss_of(const model *m, ur_graph *g, int B, ur_node *y)
 static double update(void *ctx, int64_t position)
 {
     model *m = ctx;
-    ur_graph *g = m->run.graph;
     ur_node y;
-    if (m->ordered != m->run.epoch)
-        kit_order(m->order, set.train, kit_settings.seed, m->ordered = m->run.epoch);
-    gather(m, m->order + position * batch, batch);
-    ur_clear(g);
-    ur_node loss = ur_backward(loss_of(m, g, batch, &y));
-    if (!ur_run(g))
-        kit_need(g);
-    if (!ur_step(m->run.optim))
-        kit_need(m->params);
-    return ur_value(loss);
+    gather(m, kit_run_order(&m->run, set.train) + position * batch, batch);
+    ur_clear(m->run.graph);
+    return kit_run_learn(&m->run, loss_of(m, m->run.graph, batch, &y));
 }
 
 /* The forecasts of windows from .. to-1 into out [to - from, H*F], where it is not NULL, and their
@@ -187,6 +176,7 @@ static double update(void *ctx, int64_t position)
 static bool measure(model *m, int from, int to, double *out, double *mean)
 {
     int F = horizon * set.F, *which = kit_zeros((size_t)m->B, sizeof *which);
+    ur_graph *g = m->run.scoring;
     ur_node y;
     *mean = 0;
     for (int k = from, B; k < to && !kit_interrupted; k += B) {
@@ -194,8 +184,8 @@ static bool measure(model *m, int from, int to, double *out, double *mean)
         for (int b = 0; b < B; b++)
             which[b] = k + b;
         gather(m, which, B);
-        ur_clear(m->scoring);
-        *mean += ur_value(loss_of(m, m->scoring, B, &y)) * B / (to - from);
+        ur_clear(g);
+        *mean += kit_value(g, loss_of(m, g, B, &y)) * B / (to - from);
         if (out)
             kit_values(y, m->y);
         for (int b = 0; b < B && out; b++) {
@@ -204,7 +194,6 @@ static bool measure(model *m, int from, int to, double *out, double *mean)
             for (int i = 0; i < F; i++)
                 at[i] += m->y[b * F + i];
         }
-        kit_need(m->scoring);
     }
     free(which);
     return !kit_interrupted;
@@ -218,33 +207,21 @@ static bool validate(void *ctx, double *mean)
 /* Trains a model that reads W steps; `name` where there are several. */
 static bool train(model *m, int W, const char *name)
 {
-    ur_params *ps = m->params = ur_params_new(kit_run_type(), kit_settings.seed);
-    kit_need(ps);
+    ur_params *ps = kit_run_params();
     m->rnn = ur_lstm(ps, "lstm", set.F, hidden);
     m->out = ur_linear_with(ps, "out", hidden, horizon * set.F, ur_constant(0), ur_constant(0));
     kit_need(ps);
-    m->W = W, m->B = batch > 64 ? batch : 64, m->ordered = -1;
-    m->scoring = kit_run_graph(UR_INFER);
-    m->order = ur_params_alloc(ps, (size_t)set.train * sizeof *m->order); /* freed with ps */
-    m->x = ur_params_alloc(ps, (size_t)(W * m->B * set.F) * sizeof *m->x);
+    m->W = W, m->B = batch > 64 ? batch : 64;
+    m->x = ur_params_alloc(ps, (size_t)(W * m->B * set.F) * sizeof *m->x); /* freed with ps */
     m->y = ur_params_alloc(ps, (size_t)(m->B * horizon * set.F) * sizeof *m->y);
     kit_need(ps);
-    m->run = (kit_run){ .name = name, .graph = kit_run_graph(UR_TRAIN), .params = ps,
-                        .optim = kit_run_optim(ps), .update = update, .validate = validate,
+    m->run = (kit_run){ .name = name, .params = ps, .update = update, .validate = validate,
                         .ctx = m, .per_epoch = set.train / batch, .items = batch,
                         .unit = "windows" };
+    kit_run_open(&m->run);
     kit_pairs_set(&m->run.facts, "rows", "%d", set.n);
     kit_run_cosine(m->run.optim, m->run.per_epoch, 0.01);
     return kit_run_train(&m->run);
-}
-
-static void close_model(model *m)
-{
-    ur_graph_free(m->run.graph);
-    ur_graph_free(m->scoring);
-    ur_optim_free(m->run.optim);
-    ur_params_free(m->params);
-    kit_run_free(&m->run);
 }
 
 /* ---- What came of it ------------------------------------------------------------------------ */
@@ -321,7 +298,7 @@ static void run_series(void)
         if (picture)
             draw_series(out[2], out[1]);
     }
-    close_model(&m);
+    kit_run_close(&m.run);
     for (int i = 0; i < 3; i++)
         free(out[i]);
 }
@@ -368,8 +345,7 @@ static void run_circle(void)
     for (int k = 0; k < 3; k++)
         free(out[k]);
     for (int k = 0; k < 2; k++)
-        if (m[k].params)
-            close_model(&m[k]);
+        kit_run_close(&m[k].run);
 }
 
 /* ---- The program ---------------------------------------------------------------------------- */
@@ -407,5 +383,5 @@ int main(int argc, char **argv)
     }
     free(set.row);
     free(set.origin);
-    return kit_interrupted ? KIT_INTERRUPTED : 0;
+    return kit_finish();
 }

@@ -193,23 +193,15 @@ static void part_free(part *p)
 /* ---- The model ------------------------------------------------------------------------------ */
 
 typedef struct {
-    ur_params *params;
+    kit_run run;
     ur_cell *rnn;
     ur_linear_layer out;
     part train, valid, test;
-    ur_graph *scoring;
-    int *order;                         /* of the batches of epoch `ordered` */
-    int64_t ordered;
-    kit_run run;
 } model;
 
-static void build(model *m)
+static void build(model *m, ur_params *ps)
 {
-    ur_params *ps = m->params = ur_params_new(kit_run_type(), kit_settings.seed);
-    kit_need(ps);
-    m->rnn = strcmp(cell, "gru") == 0    ? ur_gru(ps, "gru", INPUTS, hidden)
-             : strcmp(cell, "lstm") == 0 ? ur_lstm(ps, "lstm", INPUTS, hidden)
-                                         : ur_elman(ps, "elman", INPUTS, hidden);
+    m->rnn = kit_cell(ps, cell, cell, INPUTS, hidden);
     m->out = ur_linear_new(ps, "out", hidden, KEYS);
     kit_need(ps);
 }
@@ -234,32 +226,21 @@ static ur_node total(const model *m, ur_graph *g, const notes *b)
 static double update(void *ctx, int64_t position)
 {
     model *m = ctx;
-    ur_graph *g = m->run.graph;
-    if (m->ordered != m->run.epoch)
-        kit_order(m->order, m->train.n, kit_settings.seed, m->ordered = m->run.epoch);
-    const notes *b = &m->train.batches[m->order[position]];
-    ur_clear(g);
-    ur_node loss = ur_scale(total(m, g, b), 1.0 / b->frames);
-    ur_backward(loss);
-    if (!ur_run(g))
-        kit_need(g);
-    if (!ur_step(m->run.optim))
-        kit_need(m->params);
-    return ur_value(loss);
+    const notes *b = &m->train.batches[kit_run_order(&m->run, m->train.n)[position]];
+    ur_clear(m->run.graph);
+    return kit_run_learn(&m->run, ur_scale(total(m, m->run.graph, b), 1.0 / b->frames));
 }
 
 /* Nats a frame. False at Ctrl-C. */
 static bool measure(model *m, const part *p, double *mean)
 {
+    ur_graph *g = m->run.scoring;
     double sum = 0;
     for (int k = 0; k < p->n; k++) {
         if (kit_interrupted)
             return false;
-        ur_clear(m->scoring);
-        ur_node loss = total(m, m->scoring, &p->batches[k]);
-        if (!ur_run(m->scoring))
-            kit_need(m->scoring);
-        sum += ur_value(loss);
+        ur_clear(g);
+        sum += kit_value(g, total(m, g, &p->batches[k]));
     }
     *mean = sum / p->frames;
     return true;
@@ -307,14 +288,12 @@ static void compose(const model *m)
 
 static bool train(model *m)
 {
-    build(m);
-    m->scoring = kit_run_graph(UR_INFER);
-    m->order = kit_zeros((size_t)m->train.n, sizeof *m->order);
-    m->ordered = -1;
-    m->run = (kit_run){ .graph = kit_run_graph(UR_TRAIN), .params = m->params,
-                        .optim = kit_run_optim(m->params), .update = update, .validate = validate,
-                        .ctx = m, .per_epoch = m->train.n, .items = m->train.frames / m->train.n,
+    ur_params *ps = kit_run_params();
+    build(m, ps);
+    m->run = (kit_run){ .params = ps, .update = update, .validate = validate, .ctx = m,
+                        .per_epoch = m->train.n, .items = m->train.frames / m->train.n,
                         .unit = "frames" };
+    kit_run_open(&m->run);
     kit_pairs_set(&m->run.facts, "data", "%d %d frames", m->train.frames, m->valid.frames);
     bool done = kit_run_train(&m->run);
     kit_run_plot("Nats a frame", (const kit_run *[]){ &m->run }, 1);
@@ -348,12 +327,7 @@ int main(int argc, char **argv)
         if (midi)
             compose(&m);
     }
-    ur_graph_free(m.run.graph);
-    ur_graph_free(m.scoring);
-    ur_optim_free(m.run.optim);
-    ur_params_free(m.params);
-    kit_run_free(&m.run);
+    kit_run_close(&m.run);
     part_free(&m.train), part_free(&m.valid), part_free(&m.test);
-    free(m.order);
-    return kit_interrupted ? KIT_INTERRUPTED : 0;
+    return kit_finish();
 }

@@ -54,17 +54,17 @@ typedef struct {
 /* Without --data: praise and blame, which now and then a "not" turns into each other. */
 static char *made_up(int label, uint64_t seed)
 {
-    enum { N = 300, ROOM = 64 };
     static const char *const what[] = { "the film", "the story", "it", "the acting", "the end" };
     static const char *const word[2][3] = { { "bad", "dull", "weak" }, { "good", "fine", "fun" } };
-    char *text = kit_zeros(N, ROOM), *at = text;
-    for (int i = 0; i < N; i++) {
+    kit_memory m;
+    FILE *f = kit_memory_open(&m);
+    for (int i = 0; i < 300; i++) {
         bool turned = kit_below(&seed, 4) == 0;
         const char *end = kit_below(&seed, 2) ? " to the end" : "";
-        at += sprintf(at, "%s is %s%s%s .\n", what[kit_below(&seed, 5)], turned ? "not " : "",
-                      word[label != turned][kit_below(&seed, 3)], end);
+        const char *is = word[label != turned][kit_below(&seed, 3)];
+        fprintf(f, "%s is %s%s%s .\n", what[kit_below(&seed, 5)], turned ? "not " : "", is, end);
     }
-    return text;
+    return kit_memory_close(&m);
 }
 
 static void read_data(corpus *c)
@@ -104,7 +104,6 @@ typedef struct {
     ur_embedding embed;
     ur_cell *onward, *backward;
     ur_linear_layer window, out;
-    ur_graph *scoring;
     kit_run run;
     double accuracy;                    /* when last measured */
 } model;
@@ -141,10 +140,9 @@ static void use_data(model *m, const corpus *c, int fold)
 
 static void build(model *m)
 {
-    ur_params *ps = m->run.params = ur_params_new(kit_run_type(), kit_settings.seed);
+    ur_params *ps = m->run.params = kit_run_params();
     int features = strcmp(kind, "bilstm") == 0 ? 2 * hidden
                    : strcmp(kind, "window") == 0 ? hidden : embed;
-    kit_need(ps);
     m->embed = ur_embedding_with(ps, "embed", m->vocab->size, embed, ur_normal_with(0, 0.1));
     if (strcmp(kind, "bilstm") == 0) {
         m->onward = ur_lstm(ps, "onward", embed, hidden);
@@ -186,27 +184,21 @@ static double update(void *ctx, int64_t position)
     model *m = ctx;
     ur_batch b;
     kit_run_batch(&m->run, m->train, position, &b);
-    ur_node loss = ur_backward(loss_of(logits(m, m->run.graph, &b), &b));
-    if (!ur_run(m->run.graph))
-        kit_need(m->run.graph);
-    if (!ur_step(m->run.optim))
-        kit_need(m->run.params);
-    return ur_value(loss);
+    return kit_run_learn(&m->run, loss_of(logits(m, m->run.graph, &b), &b));
 }
 
 static bool validate(void *ctx, double *mean)
 {
     model *m = ctx;
-    ur_graph *g = m->scoring;
+    ur_graph *g = m->run.scoring;
     double loss = 0, right = 0;
     int n = 0;
     ur_batches_seek(m->test, (ur_batches_state){ 0 });
     for (ur_batch b; ur_next_batch(m->test, &b); n += b.B) {
         ur_node z = logits(m, g, &b), labels = ur_cast(ur_ints(g, b.labels, b.B, 1));
         ur_node hits = ur_sum(ur_equal(ur_positive(z), labels));
-        loss += ur_value(loss_of(z, &b)) * b.B;
-        right += ur_value(hits);
-        kit_need(g);
+        loss += kit_value(g, loss_of(z, &b)) * b.B;
+        right += kit_value(g, hits);
         if (kit_interrupted)
             return false;
     }
@@ -221,16 +213,13 @@ static bool train(model *m, const corpus *c, int fold, const char *name)
     kit_run *r = &m->run;
     use_data(m, c, fold);
     build(m);
-    m->scoring = kit_run_graph(UR_INFER);
-    r->name = name, r->graph = kit_run_graph(UR_TRAIN), r->optim = kit_run_optim(r->params);
-    r->update = update, r->validate = validate, r->ctx = m;
+    r->name = name, r->update = update, r->validate = validate, r->ctx = m;
     r->per_epoch = ur_batches_count(m->train);
     r->items = batch, r->unit = "sentences";
+    kit_run_open(r);
     kit_pairs_set(&r->facts, "data", "%d sentences, %d words", c->n, m->vocab->size);
     bool done = kit_run_train(r);
-    ur_graph_free(r->graph);
-    ur_graph_free(m->scoring);
-    ur_optim_free(r->optim);
+    kit_run_end(r);
     ur_params_free(m->text);
     return done;
 }
@@ -275,12 +264,8 @@ int main(int argc, char **argv)
     kit_run_plot(data, runs, (size_t)(done < folds ? done + 1 : folds));
     if (done > 0)
         tell(m, done);
-    for (int k = 0; k < PARTS; k++) {
-        ur_params_free(m[k].run.params);
-        kit_run_free(&m[k].run);
-    }
+    for (int k = 0; k < PARTS; k++)
+        kit_run_close(&m[k].run);
     free(c.sentences), free(c.text[0]), free(c.text[1]);
-    if (fflush(stdout) != 0 || ferror(stdout))
-        kit_die("cannot write to the standard output");
-    return done == folds ? 0 : KIT_INTERRUPTED;
+    return kit_finish();
 }

@@ -76,20 +76,19 @@ static char *make_text(size_t *n)
                                             { "see", "like", "hunt" } };
     static const char *const which[] = { "", "old ", "small ", "quick " };
     uint64_t random = kit_settings.seed;
-    char *text = NULL;
-    FILE *f = open_memstream(&text, n);
-    if (!f)
-        kit_die("out of memory");
+    kit_memory m;
+    FILE *f = kit_memory_open(&m);
     for (int k = 0; k < 4000; k++) {
         int many = kit_below(&random, 2), more = kit_below(&random, 2);
-        fprintf(f, "the %s%s ", which[kit_below(&random, 4)], noun[many][kit_below(&random, 4)]);
+        const char *one = noun[many][kit_below(&random, 4)];
+        fprintf(f, "the %s%s ", which[kit_below(&random, 4)], one);
         if (kit_below(&random, 3) == 0)
             fprintf(f, "near the %s ", noun[1 - many][kit_below(&random, 4)]);
-        fprintf(f, "%s %s %s .\n", verb[many][kit_below(&random, 3)], more ? "many" : "a",
-                noun[more][kit_below(&random, 4)]);
+        const char *other = noun[more][kit_below(&random, 4)];
+        fprintf(f, "%s %s %s .\n", verb[many][kit_below(&random, 3)], more ? "many" : "a", other);
     }
-    if (fclose(f) != 0)
-        kit_die("out of memory");
+    char *text = kit_memory_close(&m);
+    *n = m.n;
     return text;
 }
 
@@ -220,10 +219,11 @@ static void write_sentences(model *m, ur_graph *g)
     kit_need(states);
     if (!ur_decode_sample(g, step_logits, m, states, sample, &o, all))
         kit_need(g);
-    for (int k = 0; k < sample; k++)
-        for (int i = 0; i <= all[k].n; i++)
-            printf("%s%s", i == all[k].n ? "\n" : ur_vocab_symbol(m->vocab, all[k].symbols[i]).text,
-                   i + 1 < all[k].n ? " " : "");
+    for (int k = 0; k < sample; k++) {
+        char *text = kit_words_of(m->vocab, all[k].symbols, all[k].n);
+        puts(text);
+        free(text);
+    }
     ur_params_free(states);
     free(all);
 }
@@ -256,12 +256,13 @@ static void load_model(model *m)
 typedef struct {
     model m;
     kit_run run;
-    ur_streams text, valid;                 /* `valid`: a single stream, in short segments */
+    ur_streams text;
     int32_t *ids, *x, *y;
-    ur_graph *scoring;                      /* the graph of validation, and its states */
-    ur_params *scoring_states;
+    const int32_t *valid;                   /* the ids of the validation text */
+    size_t n_valid;
+    ur_params *scoring_states;              /* those of validation */
 } trainer;
-enum { PIECE = 32, MOST_STATES = 2 * MOST_LAYERS };
+enum { PIECE = 32 };
 
 /* Learns a segment; see kit_run. Returns the mean loss of a word, whatever is differentiated. A
  * stream whose segment happens to begin with a sentence goes on from states of zero: so the network
@@ -270,7 +271,7 @@ static double update(void *ctx, int64_t position)
 {
     trainer *t = ctx;
     ur_graph *g = t->run.graph;
-    ur_node s[MOST_STATES];
+    ur_node s[2 * MOST_LAYERS];
     ur_streams_segment(&t->text, (size_t)position, t->x, t->y);
     for (int b = 0; b < batch; b++)
         if (t->x[b] == t->m.vocab->eos)
@@ -280,53 +281,23 @@ static double update(void *ctx, int64_t position)
     ur_node z = logits(&t->m, ur_ints(g, t->x, steps, batch), NULL, s);
     ur_node loss = ur_keep(ur_cross_entropy(z, ur_ints(g, t->y, steps, batch)));
     ur_state_out(t->run.states, s);
-    ur_backward(sum ? ur_scale(loss, steps) : loss);
-    if (!ur_run(g))
-        kit_need(g);
-    if (!ur_step(t->run.optim))
-        kit_need(t->m.params);
+    kit_run_learn(&t->run, sum ? ur_scale(loss, steps) : loss);
     return ur_value(loss);
 }
 
-/* The mean loss over the validation text: a segment is recorded once and replayed with the next
- * words, the states go on. */
+/* The mean loss over the validation text, read from start to end. */
 static bool validate(void *ctx, double *mean)
 {
     trainer *t = ctx;
-    ur_graph *g = t->scoring;
-    ur_node s[MOST_STATES], ids = UR_NIL, labels = UR_NIL, loss = UR_NIL;
-    int32_t x[PIECE], y[PIECE];
-    double total = 0;
-    ur_state_reset(t->scoring_states, -1);
-    for (size_t k = 0; k < t->valid.segments; k++) {
-        if (kit_interrupted)
-            return false;
-        ur_streams_segment(&t->valid, k, x, y);
-        if (k == 0) {
-            ur_clear(g);
-            ur_state_in(g, t->scoring_states, s);
-            ids = ur_ints(g, x, t->valid.steps, 1);
-            labels = ur_ints(g, y, t->valid.steps, 1);
-            loss = ur_cross_entropy(logits(&t->m, ids, NULL, s), labels);
-            ur_state_out(t->scoring_states, s);
-            ur_run(g);
-        } else {
-            ur_set(ids, x);
-            ur_set(labels, y);
-            ur_rerun(g);
-        }
-        kit_need(g);
-        total += ur_value(loss);
-    }
-    *mean = total / (double)t->valid.segments;
-    return true;
+    return kit_stream_loss(t->run.scoring, t->scoring_states, step_logits, &t->m, t->valid,
+                           t->n_valid, PIECE, mean);
 }
 
 /* Makes the vocabulary of the first nine tenths, cut at a line's end where there is one, and ids of
  * all: the rest is for validation. */
 static void use_text(trainer *t, const char *text, size_t n)
 {
-    size_t cut = n / 10 * 9 + n % 10 * 9 / 10;
+    size_t cut = kit_nine_tenths(n);
     const char *end = memchr(text + cut, '\n', n - cut);
     cut = end && end + 1 < text + n ? (size_t)(end + 1 - text) : cut;
     ur_params *counts = ur_params_new(UR_F32, 0);
@@ -340,9 +311,9 @@ static void use_text(trainer *t, const char *text, size_t n)
     size_t learned = encode(t->m.vocab, text, cut, t->ids);
     size_t others = encode(t->m.vocab, text + cut, n - cut, t->ids + learned);
     t->text = ur_streams_of(t->ids, learned, batch, steps);
-    t->valid = ur_streams_of(t->ids + learned, others, 1,
-                             others > PIECE ? PIECE : others > 1 ? (int)others - 1 : 1);
-    if (t->text.segments == 0 || t->valid.segments == 0)
+    t->valid = t->ids + learned;
+    t->n_valid = others > PIECE ? (others - 1) / PIECE * PIECE + 1 : others; /* whole pieces */
+    if (t->text.segments == 0 || others < 2)
         kit_die("the text has %zu words and ends of lines to learn, but one update with --batch %d "
                 "and --steps %d takes %lld", learned, batch, steps, (long long)batch * steps + 1);
     t->x = kit_zeros((size_t)batch * (size_t)steps, sizeof *t->x);
@@ -356,15 +327,14 @@ static bool train(trainer *t, const char *text, size_t n)
     const kit_run *run = &t->run;
     use_text(t, text, n);
     build(&t->m);
-    t->scoring = kit_run_graph(UR_INFER);
     t->scoring_states = ur_cell_states(t->m.rnn, 1);
     kit_need(t->scoring_states);
-    t->run = (kit_run){ .graph = kit_run_graph(UR_TRAIN), .params = t->m.params,
-                        .states = ur_cell_states(t->m.rnn, batch),
-                        .optim = kit_run_optim(t->m.params), .update = update,
-                        .validate = validate, .ctx = t, .per_epoch = (int64_t)t->text.segments,
+    t->run = (kit_run){ .params = t->m.params, .states = ur_cell_states(t->m.rnn, batch),
+                        .update = update, .validate = validate, .ctx = t,
+                        .per_epoch = (int64_t)t->text.segments,
                         .items = (int64_t)batch * steps, .unit = "words" };
     kit_need(t->run.states);
+    kit_run_open(&t->run);
     double epoch = (double)t->run.per_epoch;
     ur_set_schedule(t->run.optim, ur_schedule_step(after * epoch, epoch, decay));
     kit_print_of(print, text, n);
@@ -406,8 +376,7 @@ int main(int argc, char **argv)
         "SENTENCE...", options, OPTIONS }, argc, argv);
     kit_catch_interrupt();
     check_options(sentences);
-    t.m.params = ur_params_new(kit_run_type(), kit_settings.seed);
-    kit_need(t.m.params);
+    t.m.params = t.run.params = kit_run_params();
     if (load) {
         load_model(&t.m);
     } else {
@@ -422,15 +391,8 @@ int main(int argc, char **argv)
     }
     if (done)
         use(&t.m, argv + 1, sentences);
-    ur_graph_free(t.run.graph);
-    ur_graph_free(t.scoring);
-    ur_optim_free(t.run.optim);
-    ur_params_free(t.run.states);
+    kit_run_close(&t.run);
     ur_params_free(t.scoring_states);
-    ur_params_free(t.m.params);
-    kit_run_free(&t.run);
     free(t.ids), free(t.x), free(t.y), free(text);
-    if (fflush(stdout) != 0 || ferror(stdout))
-        kit_die("cannot write to the standard output");
-    return kit_interrupted ? KIT_INTERRUPTED : 0;
+    return kit_finish();
 }

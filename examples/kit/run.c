@@ -239,12 +239,18 @@ void kit_run_open(kit_run *r)
     r->optim = r->optim ? r->optim : kit_run_optim(r->params);
 }
 
-void kit_run_close(kit_run *r)
+void kit_run_end(kit_run *r)
 {
     ur_graph_free(r->graph);
     ur_graph_free(r->scoring);
     ur_optim_free(r->optim);
     ur_params_free(r->states);
+    r->graph = r->scoring = NULL, r->optim = NULL, r->states = NULL;
+}
+
+void kit_run_close(kit_run *r)
+{
+    kit_run_end(r);
     ur_params_free(r->params);
     kit_run_free(r);
 }

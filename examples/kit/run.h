@@ -177,8 +177,9 @@ typedef struct kit_run {
 
 /* Makes what the program left NULL: both graphs, and the optimiser for `params`. */
 void kit_run_open(kit_run *r);
-/* Frees all that a run has: the graphs, the stores `params` and `states`, the optimiser, and what
- * kit_run_free does. */
+/* Frees what training took, where other runs follow: graphs, states, optimiser. */
+void kit_run_end(kit_run *r);
+/* Frees all that a run has: that, if it is there still, `params`, and what kit_run_free does. */
 void kit_run_close(kit_run *r);
 
 /* Trains up to the goal of the settings, from the start or as resumed. Saves at every epoch's end,
