@@ -50,95 +50,51 @@ enum { OPTIONS = sizeof options / sizeof *options, LONGEST = 24 }; /* letters of
 
 /* ---- Data ----------------------------------------------------------------------------------- */
 
-typedef struct {
-    const char *word, *tag;             /* NULL: the sentence ends */
-} token;
-
-/* One of the three files. */
-typedef struct {
-    char *text;
-    token *tokens;
-    int n, words;
-    ur_dataset *set;                    /* x: numbers of word forms; y: tags */
-    ur_batches *batches;
-} part;
-
 enum { TRAIN, DEV, TEST, PARTS };
 static const char *const names[PARTS] = { "train.tsv", "dev.tsv", "test.tsv" };
 
-/* What the model is to know of a form, as a word is written. */
+/* One of the three files. */
 typedef struct {
-    int32_t word, letter[LONGEST];
-    int n;
-} form;
+    kit_table table;                    /* words and tags, an empty row after each sentence */
+    ur_batches *batches;                /* x: numbers of word forms; y: of tags */
+} part;
 
 typedef struct {
+    kit_run run;
+    bool names;                         /* the task */
+    int propn;                          /* the tag of a name */
     ur_params *text;                    /* memory of the data */
     part part[PARTS];
     ur_vocab *forms, *tags, *words, *letters;
-    form *form;
-    int *number;                        /* of each form among the distinct ones of a batch, or -1 */
-    int32_t *ids, *place, *spell;       /* a batch: words; their forms; letters of these */
-    int *distinct, *lengths, n_distinct, longest;
-    double *name;                       /* 1 for a word that is part of one */
-    bool names;                         /* the task */
-    int propn;                          /* the tag of a name */
-    ur_params *params;                  /* the model */
     ur_embedding word, letter;
     ur_cell *onward, *backward, *spell_onward, *spell_backward;
     ur_linear_layer out;
     ur_chain chain;
-    ur_graph *scoring;
-    kit_run run;
 } tagger;
-
-static void add_token(part *p, const char *word, const char *tag)
-{
-    p->tokens = kit_grow(p->tokens, (size_t)p->n, sizeof *p->tokens);
-    p->tokens[p->n++] = (token){ word, tag };
-    p->words += word != NULL;
-}
-
-static void parse(part *p, const char *path)
-{
-    int number = 0;
-    for (char *rest = p->text, *line; (line = kit_next_line(&rest)) != NULL;) {
-        char *tab = strchr(line, '\t');
-        number++;
-        if (*line && (!tab || tab == line || !tab[1]))
-            kit_die("'%s' line %d: a word, a tab and a tag are wanted", path, number);
-        if (tab)
-            *tab = 0;
-        add_token(p, *line ? line : NULL, tab ? tab + 1 : NULL);
-    }
-    add_token(p, NULL, NULL);
-    if (p->words == 0)
-        kit_die("'%s' has no words", path);
-}
 
 /* Without --data: a tiny language, in which endings tell what made-up words are. */
 static char *made_up(uint64_t seed, int sentences)
 {
-    enum { ROOM = 200 };
     static const char *const pattern[] = { "DNVR.", "PVDN.", "DJNV.", "PVPR." };
     static const char *const part[] = { "ba", "do", "ki", "lu", "mo", "ne", "ra", "su", "ti" };
     static const char kinds[] = "D.PNVJR";
     static const char *const ending[] = { "the", ".", "", "ness", "ed", "ous", "ly" };
     static const char *const tag[] = { "DET", "PUNCT", "PROPN", "NOUN", "VERB", "ADJ", "ADV" };
-    char *text = kit_zeros((size_t)sentences, ROOM), *at = text;
+    kit_memory m;
+    FILE *f = kit_memory_open(&m);
     for (int i = 0; i < sentences; i++) {
         for (const char *c = pattern[kit_below(&seed, 4)]; *c; c++) {
-            char *word = at;
+            char stem[8] = "";
             for (int k = 0; k < 3 && *c != 'D' && *c != '.'; k++)
-                at += sprintf(at, "%s", part[kit_below(&seed, 9)]);
+                strcat(stem, part[kit_below(&seed, 9)]);
             if (*c == 'P')
-                *word = (char)(*word - 'a' + 'A');
+                *stem = (char)(*stem - 'a' + 'A');
             long kind = strchr(kinds, *c) - kinds;
-            at += sprintf(at, "%s\t%s\n", ending[kind], tag[kind]);
+            fprintf(f, "%s%s\t%s\n", stem, ending[kind], tag[kind]);
         }
-        *at++ = '\n';
+        fputc('\n', f);
     }
-    return text;
+    return kit_memory_close(&m);
 }
 
 static const char *lower(const char *word)
@@ -154,17 +110,19 @@ static void make_vocabularies(tagger *m)
 {
     ur_counter *forms = ur_counter_new(m->text), *tags = ur_counter_new(m->text);
     ur_counter *low = ur_counter_new(m->text), *chars = ur_counter_new(m->text);
-    for (int k = 0; k < PARTS; k++)
-        for (const token *t = m->part[k].tokens; t < m->part[k].tokens + m->part[k].n; t++) {
-            if (!t->word)
+    for (int k = 0; k < PARTS; k++) {
+        const kit_table *t = &m->part[k].table;
+        for (const kit_row *r = t->rows; r < t->rows + t->n; r++) {
+            if (!r->left)
                 continue;
-            ur_count_symbol(forms, t->word, strlen(t->word));
+            ur_count_symbol(forms, r->left, strlen(r->left));
             if (k != TRAIN)
                 continue;
-            ur_count_symbol(tags, t->tag, strlen(t->tag));
-            ur_count_symbol(low, lower(t->word), strlen(lower(t->word)));
-            ur_count_tokens(chars, UR_CHARS, t->word, strlen(t->word));
+            ur_count_symbol(tags, r->right, strlen(r->right));
+            ur_count_symbol(low, lower(r->left), strlen(lower(r->left)));
+            ur_count_tokens(chars, UR_CHARS, r->left, strlen(r->left));
         }
+    }
     m->forms = ur_vocab_new(m->text, forms, UR_WITH_UNK, 1, 0); /* words "<pad>" and the like */
     m->tags = ur_vocab_new(m->text, tags, 0, 1, 0);
     m->words = ur_vocab_new(m->text, low, UR_WITH_UNK, 2, 0);
@@ -173,93 +131,34 @@ static void make_vocabularies(tagger *m)
     m->propn = ur_vocab_id(m->tags, "PROPN", 5);
     if (m->names && m->propn < 0)
         kit_die("--task names: no word of %s has the tag PROPN", names[TRAIN]);
-    m->form = kit_zeros((size_t)m->forms->size, sizeof *m->form);
-    for (int i = 0; i < m->forms->size; i++) {
-        form *f = &m->form[i];
-        ur_token s = ur_vocab_symbol(m->forms, i);
-        f->word = ur_vocab_id(m->words, lower(s.text), strlen(lower(s.text)));
-        f->n = (int)ur_vocab_encode(m->letters, UR_CHARS, s.text, s.n, f->letter, LONGEST);
-        f->n = f->n < LONGEST ? f->n : LONGEST;
-    }
-}
-
-static int read_buckets(int limit[], int room)
-{
-    int n = 0;
-    for (const char *s = buckets; *s; n++) {
-        char *end;
-        long value = strtol(s, &end, 10);
-        if (end == s || (*end && *end != ',') || value < 1 || value > 1000000 || n == room
-            || (n > 0 && value <= limit[n - 1]))
-            kit_die("--buckets '%s': up to %d ascending numbers are wanted, such as 10,20,50,100",
-                    buckets, room);
-        limit[n] = (int)value;
-        s = *end ? end + 1 : end;
-    }
-    return n;
-}
-
-/* Sentences as numbers, and batches of them. */
-static void encode(tagger *m, int k)
-{
-    part *p = &m->part[k];
-    int32_t *x = kit_zeros((size_t)p->n, sizeof *x), *y = kit_zeros((size_t)p->n, sizeof *y);
-    int n = 0, limit[32], limits = read_buckets(limit, 32);
-    p->set = ur_dataset_new(m->text);
-    for (const token *t = p->tokens; t < p->tokens + p->n; t++) {
-        if (t->word) {
-            x[n] = ur_vocab_id(m->forms, t->word, strlen(t->word));
-            y[n] = ur_vocab_id(m->tags, t->tag, strlen(t->tag));
-            if (y[n++] < 0)
-                kit_die("%s: the tag '%s' of '%s' does not occur in %s", names[k], t->tag, t->word,
-                        names[TRAIN]);
-        } else if (n > 0) {
-            ur_dataset_add(p->set, x, (size_t)n, y, (size_t)n, 0);
-            m->longest = n > m->longest ? n : m->longest;
-            n = 0;
-        }
-    }
-    p->batches = ur_batches_new(p->set, &(ur_batch_options){
-        .rows = batch, .buckets = limit, .n_buckets = limits, .in_order = k != TRAIN,
-        .seed = kit_settings.seed, .pad_y = UR_IGNORE });
-    kit_need(m->text);
-    free(x), free(y);
 }
 
 static void read_data(tagger *m)
 {
     m->text = ur_params_new(UR_F32, 0);
     kit_need(m->text);
+    int limit[32], limits = kit_ascending("buckets", buckets, limit, 32);
     for (int k = 0; k < PARTS; k++) {
-        char *path = data ? kit_path_in(data, names[k]) : NULL;
-        size_t n;
-        if (!data)
-            m->part[k].text = made_up(kit_settings.seed * PARTS + (uint64_t)k, k ? 100 : 500);
-        else if (!kit_read_file(path, &m->part[k].text, &n))
-            exit(2);
-        parse(&m->part[k], path ? path : names[k]);
-        free(path);
+        uint64_t seed = kit_settings.seed * PARTS + (uint64_t)k;
+        kit_read_table(&m->part[k].table, data, names[k],
+                       data ? NULL : made_up(seed, k ? 100 : 500), true, "a word, a tab and a tag");
     }
     make_vocabularies(m);
-    for (int k = 0; k < PARTS; k++)
-        encode(m, k);
-    size_t room = (size_t)m->longest * (size_t)batch;
-    m->number = kit_zeros((size_t)m->forms->size, sizeof *m->number);
-    memset(m->number, -1, (size_t)m->forms->size * sizeof *m->number);
-    m->ids = kit_zeros(room, sizeof *m->ids), m->place = kit_zeros(room, sizeof *m->place);
-    m->spell = kit_zeros(room * LONGEST, sizeof *m->spell);
-    m->distinct = kit_zeros(room, sizeof *m->distinct);
-    m->lengths = kit_zeros(room, sizeof *m->lengths);
-    m->name = kit_zeros(room, sizeof *m->name);
+    for (int k = 0; k < PARTS; k++) {
+        ur_dataset *set = kit_tagged(m->text, &m->part[k].table, m->forms, m->tags);
+        m->part[k].batches = ur_batches_new(set, &(ur_batch_options){
+            .rows = batch, .buckets = limit, .n_buckets = limits, .in_order = k != TRAIN,
+            .seed = kit_settings.seed, .pad_y = UR_IGNORE });
+    }
+    kit_need(m->text);
 }
 
 /* ---- The model ------------------------------------------------------------------------------ */
 
 static void build(tagger *m)
 {
-    ur_params *ps = m->params = ur_params_new(kit_run_type(), kit_settings.seed);
+    ur_params *ps = m->run.params = kit_run_params();
     int I = words + 2 * spelling;
-    kit_need(ps);
     m->word = ur_embedding_with(ps, "word", m->words->size, words, ur_normal_with(0, 0.1));
     m->letter = ur_embedding_with(ps, "letter", m->letters->size, letters, ur_normal_with(0, 0.5));
     m->spell_onward = ur_lstm(ps, "spell.onward", letters, spelling);
@@ -272,47 +171,69 @@ static void build(tagger *m)
     kit_need(ps);
 }
 
-/* Numbers the distinct forms of a batch, and writes their letters side by side. `random` forgets
- * words, or is NULL. */
-static int spell(tagger *m, const ur_batch *b, uint64_t *random)
+/* A form as the model knows it. */
+typedef struct {
+    int32_t word, letter[LONGEST];
+    int n;
+} form;
+
+static form form_of(const tagger *m, int id)
 {
-    int longest = 0;
-    m->n_distinct = 0;
+    ur_token s = ur_vocab_symbol(m->forms, id);
+    form f = { .word = ur_vocab_id(m->words, lower(s.text), strlen(lower(s.text))) };
+    f.n = (int)ur_vocab_encode(m->letters, UR_CHARS, s.text, s.n, f.letter, LONGEST);
+    f.n = f.n < LONGEST ? f.n : LONGEST;
+    return f;
+}
+
+/* The words of a batch [T,B], and their n forms, each once, as letters side by side [T,n]. */
+typedef struct {
+    int32_t *word, *form, *letter;
+    int n, T, *lengths;
+} spelled;
+
+/* Lists them, in memory of the tape. `random` forgets words, or is NULL. */
+static spelled spell(tagger *m, ur_graph *g, const ur_batch *b, uint64_t *random)
+{
+    const size_t room = (size_t)b->T * (size_t)b->B;
+    spelled s = { .word = ur_graph_alloc(g, room * sizeof *s.word),
+                  .form = ur_graph_alloc(g, room * sizeof *s.form),
+                  .letter = ur_graph_alloc(g, room * LONGEST * sizeof *s.letter),
+                  .lengths = ur_graph_alloc(g, room * sizeof *s.lengths) };
+    form *forms = ur_graph_alloc(g, room * sizeof *forms);
+    int *number = ur_graph_alloc(g, (size_t)m->forms->size * sizeof *number); /* from 1 on */
+    kit_need(g);
     for (int i = 0; i < b->T * b->B; i++) {
-        int f = b->x[i];
-        m->ids[i] = m->place[i] = 0;
+        int *k = &number[b->x[i]];
         if (i / b->B >= b->x_lengths[i % b->B])
             continue;
-        if (m->number[f] < 0) {
-            m->number[f] = m->n_distinct;
-            m->distinct[m->n_distinct++] = f;
-            longest = m->form[f].n > longest ? m->form[f].n : longest;
+        if (*k == 0) {
+            forms[s.n] = form_of(m, b->x[i]);
+            s.lengths[s.n] = forms[s.n].n;
+            s.T = forms[s.n].n > s.T ? forms[s.n].n : s.T;
+            *k = ++s.n;
         }
-        m->place[i] = m->number[f];
-        m->ids[i] = random && kit_uniform(random) < forget ? m->words->unk : m->form[f].word;
+        s.form[i] = *k - 1;
+        s.word[i] = random && kit_uniform(random) < forget ? m->words->unk : forms[*k - 1].word;
     }
-    for (int k = 0; k < m->n_distinct; k++) {
-        const form *f = &m->form[m->distinct[k]];
-        m->number[m->distinct[k]] = -1;
-        m->lengths[k] = f->n;
-        for (int t = 0; t < longest; t++)
-            m->spell[t * m->n_distinct + k] = t < f->n ? f->letter[t] : 0;
-    }
-    return longest;
+    for (int k = 0; k < s.n; k++)
+        for (int t = 0; t < forms[k].n; t++)
+            s.letter[t * s.n + k] = forms[k].letter[t];
+    return s;
 }
 
 /* The scores [T,B,labels] of a batch. */
 static ur_node scores(tagger *m, ur_graph *g, const ur_batch *b, uint64_t *random)
 {
-    int longest = spell(m, b, random), W = m->n_distinct;
     ur_node s[4];
     ur_clear(g);
-    ur_cell_zero_states(g, m->spell_onward, W, s);
-    ur_cell_zero_states(g, m->spell_backward, W, s + 2);
-    ur_node c = ur_embed(m->letter, ur_ints(g, m->spell, longest, W));
-    ur_bidirectional(m->spell_onward, m->spell_backward, c, m->lengths, UR_MERGE_CONCAT, s);
-    ur_node spelled = ur_gather(ur_concat(s[0], s[2]), ur_ints(g, m->place, b->T, b->B));
-    ur_node x = ur_concat(ur_embed(m->word, ur_ints(g, m->ids, b->T, b->B)), spelled);
+    spelled all = spell(m, g, b, random);
+    ur_cell_zero_states(g, m->spell_onward, all.n, s);
+    ur_cell_zero_states(g, m->spell_backward, all.n, s + 2);
+    ur_node c = ur_embed(m->letter, ur_ints(g, all.letter, all.T, all.n));
+    ur_bidirectional(m->spell_onward, m->spell_backward, c, all.lengths, UR_MERGE_CONCAT, s);
+    ur_node by_letters = ur_gather(ur_concat(s[0], s[2]), ur_ints(g, all.form, b->T, b->B));
+    ur_node x = ur_concat(ur_embed(m->word, ur_ints(g, all.word, b->T, b->B)), by_letters);
     ur_node h = ur_bidirectional(m->onward, m->backward, ur_dropout(x, dropout), b->x_lengths,
                                  UR_MERGE_CONCAT, NULL);
     return ur_linear(m->out, ur_dropout(h, dropout));
@@ -322,16 +243,13 @@ static ur_node scores(tagger *m, ur_graph *g, const ur_batch *b, uint64_t *rando
 static ur_node total(tagger *m, ur_node z, const ur_batch *b)
 {
     ur_graph *g = ur_graph_of(z);
-    size_t n = ur_count(z);
+    ur_node tags = ur_ints(g, b->y, b->T, b->B);
     if (crf)
-        return ur_crf_loss_with(m->chain, z, ur_ints(g, b->y, b->T, b->B), b->x_lengths, UR_TOTAL);
+        return ur_crf_loss_with(m->chain, z, tags, b->x_lengths, UR_TOTAL);
     if (!m->names)
-        return ur_cross_entropy_with(z, ur_ints(g, b->y, b->T, b->B), UR_IGNORE, 0, UR_NIL,
-                                     UR_TOTAL);
-    for (size_t i = 0; i < n; i++)
-        m->name[i] = b->y[i] == m->propn;
-    ur_node t = ur_input(g, kit_numbers(g, m->name, n), b->T, b->B, 1);
-    return ur_sum(ur_within(ur_binary_cross_entropy_each(z, t), b->x_lengths));
+        return ur_cross_entropy_with(z, tags, UR_IGNORE, 0, UR_NIL, UR_TOTAL);
+    ur_node name = ur_reshape(ur_equal(ur_cast(tags), ur_scalar(g, m->propn)), b->T, b->B, 1);
+    return ur_sum(ur_within(ur_binary_cross_entropy_each(z, name), b->x_lengths));
 }
 
 /* The labels [T,B] that the model gives: tags, or 1 for names. */
@@ -344,14 +262,6 @@ static ur_node best(const tagger *m, ur_node z, const ur_batch *b)
 
 /* ---- Training and measuring ----------------------------------------------------------------- */
 
-static int words_of(const ur_batch *b)
-{
-    int n = 0;
-    for (int i = 0; i < b->B; i++)
-        n += b->x_lengths[i];
-    return n;
-}
-
 static double update(void *ctx, int64_t position)
 {
     tagger *m = ctx;
@@ -360,12 +270,7 @@ static double update(void *ctx, int64_t position)
     kit_run_batch(&m->run, m->part[TRAIN].batches, position, &b);
     random = kit_random(&random);
     ur_node z = scores(m, m->run.graph, &b, &random);
-    ur_node loss = ur_backward(ur_scale(total(m, z, &b), 1.0 / words_of(&b)));
-    if (!ur_run(m->run.graph))
-        kit_need(m->run.graph);
-    if (!ur_step(m->run.optim))
-        kit_need(m->params);
-    return ur_value(loss);
+    return kit_run_learn(&m->run, ur_scale(total(m, z, &b), 1.0 / kit_steps(b.x_lengths, b.B)));
 }
 
 /* What came of a part of the data. */
@@ -389,25 +294,25 @@ static void tell_sentence(const tagger *m, const ur_batch *b, int row, const int
 /* False at Ctrl-C. */
 static bool measure(tagger *m, const part *p, int to_show, score *s)
 {
+    ur_graph *g = m->run.scoring;
     ur_batch b;
     *s = (score){ 0 };
+    ur_batches_seek(p->batches, (ur_batches_state){ 0 });
     while (ur_next_batch(p->batches, &b)) {
-        ur_node z = scores(m, m->scoring, &b, NULL), label = best(m, z, &b);
-        ur_node loss = total(m, z, &b);
-        size_t n = (size_t)b.T * (size_t)b.B;
-        if (!ur_read(label, m->ids, n))
-            kit_need(m->scoring);
-        s->loss += ur_value(loss);
-        s->words += words_of(&b);
-        for (size_t i = 0; i < n; i++) {
+        ur_node z = scores(m, g, &b, NULL), labels = ur_keep(best(m, z, &b));
+        s->loss += kit_value(g, total(m, z, &b));
+        s->words += kit_steps(b.x_lengths, b.B);
+        const int32_t *label = ur_data(labels);
+        kit_need(g);
+        for (int i = 0; i < b.T * b.B; i++) {
             if (b.y[i] == UR_IGNORE)
                 continue;
             bool name = b.y[i] == m->propn;
-            s->right += m->ids[i] == (m->names ? name : b.y[i]);
-            s->found += name && m->ids[i] == 1, s->real += name, s->guessed += m->ids[i] == 1;
+            s->right += label[i] == (m->names ? name : b.y[i]);
+            s->found += name && label[i] == 1, s->real += name, s->guessed += label[i] == 1;
         }
         for (int row = 0; row < b.B && to_show > 0; row++, to_show--)
-            tell_sentence(m, &b, row, m->ids);
+            tell_sentence(m, &b, row, label);
         if (kit_interrupted)
             return false;
     }
@@ -418,7 +323,6 @@ static bool validate(void *ctx, double *mean)
 {
     tagger *m = ctx;
     score s;
-    ur_batches_seek(m->part[DEV].batches, (ur_batches_state){ 0 });
     if (!measure(m, &m->part[DEV], 0, &s))
         return false;
     *mean = s.loss / s.words;
@@ -429,7 +333,6 @@ static bool validate(void *ctx, double *mean)
 static void tell(tagger *m, int k, int to_show)
 {
     score s;
-    ur_batches_seek(m->part[k].batches, (ur_batches_state){ 0 });
     if (!measure(m, &m->part[k], to_show, &s))
         return;
     printf("%s: %.2f %% of %d words right", names[k], 100 * s.right / s.words, s.words);
@@ -446,15 +349,13 @@ static bool train(tagger *m)
     kit_run *r = &m->run;
     const part *p = &m->part[TRAIN];
     build(m);
-    m->scoring = kit_run_graph(UR_INFER);
-    r->graph = kit_run_graph(UR_TRAIN), r->params = m->params;
     r->update = update, r->validate = validate, r->ctx = m;
     r->per_epoch = ur_batches_count(p->batches);
-    r->items = p->words / r->per_epoch, r->unit = "words";
-    r->optim = kit_run_optim(m->params);
+    r->items = p->table.filled / r->per_epoch, r->unit = "words";
+    kit_run_open(r);
     kit_run_cosine(r->optim, r->per_epoch, 0.02);
-    kit_pairs_set(&r->facts, "data", "%d %d %d words, %d forms", p->words, m->part[DEV].words,
-                  m->part[TEST].words, m->forms->size);
+    kit_pairs_set(&r->facts, "data", "%d %d %d words, %d forms", p->table.filled,
+                  m->part[DEV].table.filled, m->part[TEST].table.filled, m->forms->size);
     bool done = kit_run_train(r);
     kit_run_plot(data, (const kit_run *[]){ r }, 1);
     if (done)
@@ -479,20 +380,11 @@ int main(int argc, char **argv)
     kit_run_prepare("tagger 1", options, OPTIONS, data, NULL, 1);
     kit_catch_interrupt();
     read_data(&m);
-    bool done = train(&m);
-    if (done)
+    if (train(&m))
         tell(&m, DEV, 0), tell(&m, TEST, show);
-    ur_graph_free(m.run.graph);
-    ur_graph_free(m.scoring);
-    ur_optim_free(m.run.optim);
-    kit_run_free(&m.run);
-    ur_params_free(m.params);
+    kit_run_close(&m.run);
     ur_params_free(m.text);
     for (int k = 0; k < PARTS; k++)
-        free(m.part[k].text), free(m.part[k].tokens);
-    free(m.form), free(m.number), free(m.ids), free(m.place), free(m.spell);
-    free(m.distinct), free(m.lengths), free(m.name);
-    if (fflush(stdout) != 0 || ferror(stdout))
-        kit_die("cannot write to the standard output");
-    return done ? 0 : KIT_INTERRUPTED;
+        kit_table_free(&m.part[k].table);
+    return kit_finish();
 }

@@ -322,8 +322,8 @@ double *kit_read_months(const char *path, int *n, double *year);
 typedef struct { const char *left, *right; } kit_row; /* both NULL: an empty line */
 typedef struct {
     kit_row *rows;
-    int n;
-    char *text; /* that they point into */
+    int n, filled; /* filled: those that are not empty */
+    char *text;    /* that they point into */
     char print[64];
 } kit_table;
 

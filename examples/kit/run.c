@@ -212,6 +212,14 @@ void kit_run_batch(const kit_run *r, ur_batches *all, int64_t position, ur_batch
         kit_die("the data has no batch %" PRId64 " in epoch %" PRId64, position + 1, r->epoch + 1);
 }
 
+int kit_steps(const int lengths[], int B)
+{
+    int n = 0;
+    for (int b = 0; b < B; b++)
+        n += lengths[b];
+    return n;
+}
+
 const int *kit_run_order(kit_run *r, int n)
 {
     if (!r->order || r->ordered != r->epoch) {

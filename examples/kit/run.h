@@ -103,8 +103,8 @@ ur_params *kit_run_params(void);
 ur_graph *kit_run_graph(int mode);
 /* n numbers as a graph's precision has them, in memory of its tape: for ur_input. */
 const void *kit_numbers(ur_graph *g, const double x[], size_t n);
-/* A cell by the name of its kind, as an option has it: elman, irnn, lstm, gru, gru_reset_after; dies
- * for another (cell.c). */
+/* A cell by the name of its kind, as an option has it (cell.c): elman, irnn, lstm, gru or
+ * gru_reset_after; dies for another. */
 ur_cell *kit_cell(ur_params *ps, const char *kind, const char *name, int I, int H);
 /* Gives the gates of an lstm or a gru the biases for a memory of up to T >= 2 steps (chrono.c);
  * other cells stay as they are. To be called when all parameters of the store have been made. */
@@ -134,6 +134,10 @@ bool kit_stream_loss(ur_graph *g, ur_params *states, ur_step_logits *logits, voi
 /* Symbols, or the tokens of a text, with spaces in between (words.c); to be freed. */
 char *kit_words_of(const ur_vocab *v, const int32_t ids[], int n);
 char *kit_spaced(ur_token_kind kind, const char *text);
+/* The sentences of a table with gaps (tagged.c): x the ids of its words, y those of their labels.
+ * Dies where a label has none. */
+ur_dataset *kit_tagged(ur_params *ps, const kit_table *t, const ur_vocab *words,
+                       const ur_vocab *tags);
 /* The BLEU (score.h) of translations made[n] of the left texts of a table, grouped as
  * kit_group_rows says, against all right texts that each has. They are cut into tokens first, as
  * what was made is. Where `output` is not NULL, writes a line for each there: source, translation
@@ -214,6 +218,8 @@ double kit_run_learn(kit_run *r, ur_node loss);
 void kit_run_batch(const kit_run *r, ur_batches *all, int64_t position, ur_batch *b);
 /* The same for data without batches: the numbers 0 .. n-1 in the order of this epoch. */
 const int *kit_run_order(kit_run *r, int n);
+/* The sum of the lengths of a batch's rows: the steps that are no padding. */
+int kit_steps(const int lengths[], int B);
 
 void kit_run_free(kit_run *r); /* curves and facts; the rest is the program's */
 

@@ -14,7 +14,7 @@ void kit_read_table(kit_table *t, const char *folder, const char *name, char *ma
                     const char *wanted)
 {
     char *path = folder ? kit_path_in(folder, name) : NULL;
-    int number = 0, filled = 0;
+    int number = 0;
     size_t n;
     t->text = made_up;
     if (path && !kit_read_file(path, &t->text, &n))
@@ -31,11 +31,11 @@ void kit_read_table(kit_table *t, const char *folder, const char *name, char *ma
             kit_die("'%s' line %d: %s are wanted", path ? path : name, number, wanted);
         *tab = 0;
         add(t, line, tab + 1);
-        filled++;
+        t->filled++;
     }
     if (gaps)
         add(t, NULL, NULL);
-    if (filled == 0)
+    if (t->filled == 0)
         kit_die("'%s' has no lines of %s", path ? path : name, wanted);
     free(path);
 }
