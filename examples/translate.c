@@ -13,7 +13,6 @@
  * Translations are found by beam search, and measured by BLEU against all that the data has for a
  * source. Case is kept, punctuation split off, elisions too: l' homme. */
 #include "examples/kit/run.h"
-#include "examples/kit/score.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -54,16 +53,6 @@ static const char format[] = "translate 1";
 
 /* ---- Data ----------------------------------------------------------------------------------- */
 
-typedef struct {
-    char *source, *target;
-} pair;
-typedef struct {
-    pair *pairs;
-    int n;
-    char *text;                             /* that they point into */
-    char print[64];
-} corpus;
-
 /* "the big cats" and "les chats grands": whether there are several. */
 static bool make_phrase(uint64_t *random, char english[64], char french[64])
 {
@@ -83,16 +72,14 @@ static bool make_phrase(uint64_t *random, char english[64], char french[64])
 }
 
 /* Without --data: n sentences of a language in which the adjective agrees with its noun and comes
- * after it, and the verb with its subject. To be freed. */
+ * after it, and the verb with its subject. */
 static char *make_text(int n, uint64_t seed)
 {
     static const char *const verb[3][3] = { { "see", "voit", "voient" },
         { "find", "trouve", "trouvent" }, { "want", "veut", "veulent" } };
-    char *text = NULL, english[2][64], french[2][64];
-    size_t bytes;
-    FILE *f = open_memstream(&text, &bytes);
-    if (!f)
-        kit_die("out of memory");
+    char english[2][64], french[2][64];
+    kit_memory m;
+    FILE *f = kit_memory_open(&m);
     for (int i = 0; i < n; i++) {
         const char *const *v = verb[kit_below(&seed, 3)];
         bool many = make_phrase(&seed, english[0], french[0]);
@@ -100,51 +87,26 @@ static char *make_text(int n, uint64_t seed)
         fprintf(f, "%s %s%s %s.\t%s %s %s.\n", english[0], v[0], many ? "" : "s", english[1],
                 french[0], v[1 + many], french[1]);
     }
-    if (fclose(f) != 0)
-        kit_die("out of memory");
-    return text;
+    return kit_memory_close(&m);
 }
 
-static void read_corpus(corpus *c, const char *name, int synthetic)
+static void read_pairs(kit_table *t, const char *name, int synthetic)
 {
-    char *path = data ? kit_path_in(data, name) : NULL;
-    size_t n;
-    int number = 0;
-    if (!data)
-        c->text = make_text(synthetic, kit_settings.seed + (uint64_t)synthetic);
-    else if (!kit_read_file(path, &c->text, &n))
-        exit(2);
-    kit_print_of(c->print, c->text, strlen(c->text));
-    for (char *rest = c->text, *line; (line = kit_next_line(&rest)) != NULL; c->n++) {
-        char *tab = strchr(line, '\t');
-        number++;
-        if (!tab)
-            kit_die("'%s' line %d: no tab between a sentence and its translation", path, number);
-        *tab = 0;
-        c->pairs = kit_grow(c->pairs, (size_t)c->n, sizeof *c->pairs);
-        c->pairs[c->n] = (pair){ line, tab + 1 };
-    }
-    if (c->n == 0)
-        kit_die("'%s' has no sentences", path);
-    free(path);
+    kit_read_table(t, data, name,
+                   data ? NULL : make_text(synthetic, kit_settings.seed + (uint64_t)synthetic),
+                   false, "a sentence, a tab and its translation");
 }
 
-static void corpus_free(corpus *c)
-{
-    free(c->pairs);
-    free(c->text);
-}
-
-static ur_vocab *vocabulary(ur_params *ps, const corpus *c, bool target)
+static ur_vocab *vocabulary(ur_params *ps, const kit_table *t, bool french)
 {
     ur_params *counts = ur_params_new(UR_F32, 0);
     ur_counter *counter = ur_counter_new(counts);
-    for (int i = 0; i < c->n; i++) {
-        const char *s = target ? c->pairs[i].target : c->pairs[i].source;
-        ur_count_tokens(counter, target ? UR_ELIDED : UR_WORDS, s, strlen(s));
+    for (int i = 0; i < t->n; i++) {
+        const char *s = french ? t->rows[i].right : t->rows[i].left;
+        ur_count_tokens(counter, french ? UR_ELIDED : UR_WORDS, s, strlen(s));
     }
     kit_need(counts);
-    ur_vocab *v = ur_vocab_new(ps, counter, target ? UR_WITH_PAD | UR_WITH_UNK | UR_WITH_SOS
+    ur_vocab *v = ur_vocab_new(ps, counter, french ? UR_WITH_PAD | UR_WITH_UNK | UR_WITH_SOS
                                | UR_WITH_EOS : UR_WITH_PAD | UR_WITH_UNK, least, 0);
     ur_params_free(counts);
     kit_need(ps);
@@ -226,19 +188,18 @@ static size_t encode_words(const ur_vocab *v, ur_token_kind kind, const char *te
     return n;
 }
 
-/* Pairs, or sources alone, in batches of which all have the same length, that of the longer side:
- * little padding, and few kinds of tapes. */
-static ur_batches *batches_of(const model *m, ur_params *memory, const pair pairs[], int n,
+/* Pairs, or English sentences alone, in batches of which all have the same length, that of the
+ * longer side: little padding, and few kinds of tapes. */
+static ur_batches *batches_of(const model *m, ur_params *memory, const kit_row pairs[], int n,
                               int rows, bool in_order)
 {
-    int32_t x[ROOM], y[ROOM + 2];
+    int32_t x[ROOM], y[ROOM + 2] = { m->to_words->sos };
     int buckets[BUCKETS];
     ur_dataset *d = ur_dataset_new(memory);
-    y[0] = m->to_words->sos;
     for (int i = 0; i < n; i++) {
-        size_t k = 0, words = encode_words(m->from_words, UR_WORDS, pairs[i].source, x);
-        if (pairs[i].target) {
-            k = 1 + encode_words(m->to_words, UR_ELIDED, pairs[i].target, y + 1);
+        size_t k = 0, words = encode_words(m->from_words, UR_WORDS, pairs[i].left, x);
+        if (pairs[i].right) {
+            k = 1 + encode_words(m->to_words, UR_ELIDED, pairs[i].right, y + 1);
             y[k++] = m->to_words->eos;
         }
         ur_dataset_add(d, x, words, y, k, 0);
@@ -255,9 +216,7 @@ static ur_batches *batches_of(const model *m, ur_params *memory, const pair pair
 typedef struct {
     model m;
     kit_run run;
-    ur_params *memory;                      /* of the batches */
     ur_batches *train, *valid;
-    ur_graph *scoring;
 } trainer;
 
 /* The mean loss of a word: the decoder is told what to write, y without its last word, and is to
@@ -274,34 +233,24 @@ static ur_node loss_of(const model *m, ur_graph *g, const ur_batch *b, double sm
 static double update(void *ctx, int64_t position)
 {
     trainer *t = ctx;
-    ur_graph *g = t->run.graph;
     ur_batch b;
-    if (!ur_batches_seek(t->train, (ur_batches_state){ kit_settings.seed, t->run.epoch, position })
-        || !ur_next_batch(t->train, &b))
-        kit_die("no batch %" PRId64 " in epoch %" PRId64, position, t->run.epoch);
-    ur_clear(g);
-    ur_node loss = ur_backward(loss_of(&t->m, g, &b, smoothing));
-    if (!ur_run(g))
-        kit_need(g);
-    if (!ur_step(t->run.optim))
-        kit_need(t->m.params);
-    return ur_value(loss);
+    kit_run_batch(&t->run, t->train, position, &b);
+    ur_clear(t->run.graph);
+    return kit_run_learn(&t->run, loss_of(&t->m, t->run.graph, &b, smoothing));
 }
 
 static bool validate(void *ctx, double *mean)
 {
     trainer *t = ctx;
+    ur_graph *g = t->run.scoring;
     ur_batch b;
     double total = 0, words = 0;
-    ur_batches_seek(t->valid, (ur_batches_state){ 0, 0, 0 });
+    ur_batches_seek(t->valid, (ur_batches_state){ 0 });
     while (ur_next_batch(t->valid, &b)) {
-        double n = 0;
-        for (int i = 0; i < b.B; i++)
-            n += b.y_lengths[i] - 1;
-        ur_clear(t->scoring);
-        total += n * ur_value(loss_of(&t->m, t->scoring, &b, 0));
+        int n = kit_steps(b.y_lengths, b.B) - b.B;
+        ur_clear(g);
+        total += n * kit_value(g, loss_of(&t->m, g, &b, 0));
         words += n;
-        kit_need(t->scoring);
         if (kit_interrupted)
             return false;
     }
@@ -326,21 +275,6 @@ static ur_node step(void *ctx, ur_node symbols, ur_node s[])
     return decode(l->m, ur_repeat(x, 1, beam), l->lengths, symbols, s, NULL);
 }
 
-/* The words of a translation, with spaces in between; to be freed. */
-static char *text_of(const ur_vocab *v, const int32_t ids[], int n)
-{
-    char *text = NULL;
-    size_t bytes;
-    FILE *f = open_memstream(&text, &bytes);
-    if (!f)
-        kit_die("out of memory");
-    for (int i = 0; i < n; i++)
-        fprintf(f, "%s%s", i ? " " : "", ur_vocab_symbol(v, ids[i]).text);
-    if (fclose(f) != 0)
-        kit_die("out of memory");
-    return text;
-}
-
 /* Translates a batch, into out[] by the numbers of its items. */
 static void translate_batch(const model *m, const ur_batch *b, char *out[])
 {
@@ -363,15 +297,15 @@ static void translate_batch(const model *m, const ur_batch *b, char *out[])
     if (!ur_beam_search(m->decoding, step, &l, beams, b->B, &o, best))
         kit_need(m->decoding);
     for (int i = 0; i < b->B; i++)
-        out[b->items[i]] = text_of(m->to_words, best[i].symbols, best[i].n);
+        out[b->items[i]] = kit_words_of(m->to_words, best[i].symbols, best[i].n);
     free(l.lengths);
     free(best);
     ur_params_free(encoder);
     ur_params_free(beams);
 }
 
-/* Translates n sentences, whose pairs have no target, into out[]. False at Ctrl-C. */
-static bool translate(const model *m, const pair sources[], int n, char *out[])
+/* Translates n sentences, pairs without a right text, into out[]. False at Ctrl-C. */
+static bool translate(const model *m, const kit_row sources[], int n, char *out[])
 {
     ur_params *memory = ur_params_new(UR_F32, 0);
     ur_batches *all = batches_of(m, memory, sources, n, 32, true);
@@ -396,15 +330,11 @@ static void draw_heat(const model *m, const char *source, const char *target)
     ur_batch b = { .B = 1, .T = S, .x = x, .x_lengths = &S };
     decode(m, encode(m, g, &b, s), &S, ur_ints(g, y, T, 1), s, weights);
     double *value = kit_zeros((size_t)T * (size_t)S, sizeof *value);
-    if (!ur_run(g))
-        kit_need(g);
     for (int t = 0; t < T; t++) {
-        const void *w = ur_data(weights[t]);
-        for (int k = 0; k < S; k++)
-            value[t * S + k] = ur_precision(g) == UR_F64 ? ((const double *)w)[k]
-                                                         : ((const float *)w)[k];
+        kit_values(weights[t], value + t * S);
         rows[t] = t + 1 < T ? ur_vocab_symbol(m->to_words, y[t + 1]).text : "<eos>";
     }
+    kit_need(g);
     for (int k = 0; k < S; k++)
         columns[k] = ur_vocab_symbol(m->from_words, x[k]).text;
     kit_heat picture = { "What a translation looks at", T, S, rows, columns, value };
@@ -413,73 +343,42 @@ static void draw_heat(const model *m, const char *source, const char *target)
     free(value);
 }
 
-/* ---- Measuring ------------------------------------------------------------------------------ */
+/* ---- What came of it ------------------------------------------------------------------------ */
 
-/* A text with spaces between its words; to be freed. */
-static char *in_words(const char *text)
-{
-    char *out = kit_zeros(2 * strlen(text) + 2, 1), *end = out;
-    ur_tokens it = ur_tokens_of(UR_ELIDED, text, strlen(text));
-    for (ur_token t; ur_next_token(&it, &t);)
-        end += sprintf(end, "%s%.*s", end > out ? " " : "", (int)t.n, t.text);
-    return out;
-}
-
-static int by_source(const void *a, const void *b)
-{
-    const pair *p = a, *q = b;
-    int order = strcmp(p->source, q->source);
-    return order ? order : (p->source > q->source) - (p->source < q->source);
-}
-
-/* The BLEU of c's sources, each translated once, against all their targets. */
-static void measure(const model *m, corpus *c)
+/* The BLEU of the test's English sentences, each translated once, against all their pairs. */
+static void measure(const model *m, kit_table *test)
 {
     enum { SHOWN = 3 };
-    pair *sources = kit_zeros((size_t)c->n, sizeof *sources);
-    char **made = kit_zeros((size_t)c->n, sizeof *made), number[64];
-    const char **reference = kit_zeros((size_t)c->n, sizeof *reference);
-    FILE *f = output ? fopen(output, "w") : NULL;
-    kit_bleu bleu = { 0 };
     double begin = kit_now();
-    int n = 0;
-    qsort(c->pairs, (size_t)c->n, sizeof *c->pairs, by_source);
-    for (int i = 0; i < c->n; i++)
-        if (i == 0 || strcmp(c->pairs[i].source, c->pairs[i - 1].source) != 0)
-            sources[n++].source = c->pairs[i].source;
+    char number[64];
+    int n, *first = kit_group_rows(test, &n);
+    kit_row *sources = kit_zeros((size_t)n, sizeof *sources);
+    char **made = kit_zeros((size_t)n, sizeof *made);
+    for (int k = 0; k < n; k++)
+        sources[k].left = test->rows[first[k]].left;
     bool done = translate(m, sources, n, made);
-    for (int i = 0, k = 0; done && k < n; k++) {
-        size_t references = 0;
-        for (; i < c->n && strcmp(c->pairs[i].source, sources[k].source) == 0; i++)
-            reference[references++] = in_words(c->pairs[i].target);
-        kit_bleu_add(&bleu, made[k], reference, references);
-        if (f)
-            fprintf(f, "%s\t%s", sources[k].source, made[k]);
-        if (k % (n / SHOWN + 1) == n / SHOWN / 2)
-            printf("%s\n    %s\n    (%s)\n", sources[k].source, made[k], reference[0]);
-        for (size_t r = 0; r < references; r++) {
-            if (f)
-                fprintf(f, "\t%s%s", reference[r], r + 1 < references ? "" : "\n");
-            free((char *)reference[r]);
-        }
+    for (int k = n / SHOWN / 2; done && k < n; k += n / SHOWN + 1) {
+        char *reference = kit_spaced(UR_ELIDED, test->rows[first[k]].right);
+        printf("%s\n    %s\n    (%s)\n", sources[k].left, made[k], reference);
+        free(reference);
     }
-    if (output && (!f || fclose(f) != 0))
-        kit_die("cannot write '%s'", output);
-    if (done)
+    if (done) {
+        double bleu = kit_bleu_of(test, first, n, UR_ELIDED, made, output);
         printf("BLEU %s of %d test sentences, beam %d, in %.0f s\n",
-               kit_number(number, "%.2f", kit_bleu_score(&bleu)), n, beam, kit_now() - begin);
+               kit_number(number, "%.2f", bleu), n, beam, kit_now() - begin);
+    }
     for (int k = 0; k < n; k++)
         free(made[k]);
-    free(made), free(sources), free(reference);
+    free(made), free(sources), free(first);
 }
 
 /* Translates what the command line has. */
 static void translate_arguments(const model *m, char *sentences[], int n)
 {
-    pair *sources = kit_zeros((size_t)n, sizeof *sources);
+    kit_row *sources = kit_zeros((size_t)n, sizeof *sources);
     char **made = kit_zeros((size_t)n, sizeof *made);
     for (int k = 0; k < n; k++)
-        sources[k].source = sentences[k];
+        sources[k].left = sentences[k];
     bool done = translate(m, sources, n, made);
     for (int k = 0; done && k < n; k++)
         printf("%s\n    %s\n", sentences[k], made[k]);
@@ -505,24 +404,21 @@ static void load_model(model *m)
 /* Trains with a rate that rises for 200 updates and then falls along half a cosine, to 2 %. */
 static bool train(trainer *t)
 {
-    corpus learned = { 0 }, valid = { 0 };
+    kit_table learned = { 0 }, valid = { 0 };
     const kit_run *run = &t->run;
     model *m = &t->m;
-    read_corpus(&learned, "train.tsv", 3000);
-    read_corpus(&valid, "valid.tsv", 200);
+    read_pairs(&learned, "train.tsv", 3000);
+    read_pairs(&valid, "valid.tsv", 200);
     m->from_words = vocabulary(m->params, &learned, false);
     m->to_words = vocabulary(m->params, &learned, true);
     build(m);
-    t->memory = ur_params_new(UR_F32, 0);
-    t->train = batches_of(m, t->memory, learned.pairs, learned.n, batch, false);
-    t->valid = batches_of(m, t->memory, valid.pairs, valid.n, batch, true);
-    t->scoring = kit_run_graph(UR_INFER);
-    t->run = (kit_run){ .graph = kit_run_graph(UR_TRAIN), .params = m->params,
-                        .optim = kit_run_optim(m->params), .update = update, .validate = validate,
-                        .ctx = t, .per_epoch = ur_batches_count(t->train), .items = batch,
-                        .unit = "pairs" };
-    double goal = 1 + (double)(kit_settings.updates > 0 ? kit_settings.updates
-                                                        : kit_settings.epochs * t->run.per_epoch);
+    ur_params *memory = ur_params_new(UR_F32, 0);
+    t->train = batches_of(m, memory, learned.rows, learned.n, batch, false);
+    t->valid = batches_of(m, memory, valid.rows, valid.n, batch, true);
+    t->run = (kit_run){ .params = m->params, .update = update, .validate = validate, .ctx = t,
+                        .per_epoch = ur_batches_count(t->train), .items = batch, .unit = "pairs" };
+    kit_run_open(&t->run);
+    double goal = 1 + (double)kit_run_goal(t->run.per_epoch);
     ur_set_schedule(t->run.optim, ur_schedule_cosine(fmin(200, goal / 10), goal, 0.02));
     kit_pairs_set(&t->run.facts, "data", "%s; %s", learned.print, valid.print);
     kit_pairs_set(&t->run.facts, "source", "%s", ur_vocab_text(m->params, m->from_words));
@@ -532,9 +428,9 @@ static bool train(trainer *t)
     kit_run_plot("Nats a word", &run, 1);
     printf("%zu parameters, %d English and %d French words\n", ur_params_elements(m->params),
            m->from_words->size, m->to_words->size);
-    corpus_free(&learned);
-    corpus_free(&valid);
-    ur_params_free(t->memory);
+    kit_table_free(&learned);
+    kit_table_free(&valid);
+    ur_params_free(memory);
     return done;
 }
 
@@ -558,7 +454,7 @@ static void check_options(char *const sentences[], int n)
 int main(int argc, char **argv)
 {
     static trainer t;
-    corpus test = { 0 };
+    kit_table test = { 0 };
     bool done = true;
     kit_settings.lr = 2e-3, kit_settings.epochs = 15;
     int sentences = kit_args(&(kit_usage){
@@ -571,13 +467,12 @@ int main(int argc, char **argv)
     check_options(argv + 1, sentences);
     if (!load)
         kit_run_prepare(format, options, OPTIONS, NULL, NULL, 1);
-    t.m.params = ur_params_new(kit_run_type(), kit_settings.seed);
-    kit_need(t.m.params);
+    t.m.params = t.run.params = kit_run_params();
     if (!data && !load)
         printf("no --data: sentences of a small language, made with --seed %" PRIu64 "\n",
                kit_settings.seed);
     if (data || !load)
-        read_corpus(&test, "test.tsv", 300);
+        read_pairs(&test, "test.tsv", 300);
     if (load)
         load_model(&t.m);
     else
@@ -586,15 +481,9 @@ int main(int argc, char **argv)
         measure(&t.m, &test);
     if (done && sentences > 0)
         translate_arguments(&t.m, argv + 1, sentences);
-    ur_graph_free(t.run.graph);
-    ur_graph_free(t.scoring);
     ur_graph_free(t.m.encoding);
     ur_graph_free(t.m.decoding);
-    ur_optim_free(t.run.optim);
-    ur_params_free(t.m.params);
-    kit_run_free(&t.run);
-    corpus_free(&test);
-    if (fflush(stdout) != 0 || ferror(stdout))
-        kit_die("cannot write to the standard output");
-    return kit_interrupted ? KIT_INTERRUPTED : 0;
+    kit_run_close(&t.run);
+    kit_table_free(&test);
+    return kit_finish();
 }
