@@ -8,7 +8,7 @@
  * Peng, Neural Computation 2, 1990). Every epoch starts from states of zero. The last tenth of the
  * file is never learned; the loss there is that of one stream, its state carried from first to
  * last. */
-#include "examples/kit/run.h"
+#include "examples/kit/corpus.h"
 
 #include <stdlib.h>
 #include <string.h>

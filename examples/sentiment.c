@@ -9,7 +9,7 @@
  * 2005) and those after them. The sentences are shuffled and dealt out into ten parts; ten models
  * learn all but one part each, for a fixed number of epochs, and are measured on that one. Words
  * that the nine parts have once only are <unk>. */
-#include "examples/kit/run.h"
+#include "examples/kit/corpus.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -51,31 +51,16 @@ typedef struct {
     int n;
 } corpus;
 
-/* Without --data: praise and blame, which now and then a "not" turns into each other. */
-static char *made_up(int label, uint64_t seed)
-{
-    static const char *const what[] = { "the film", "the story", "it", "the acting", "the end" };
-    static const char *const word[2][3] = { { "bad", "dull", "weak" }, { "good", "fine", "fun" } };
-    kit_memory m;
-    FILE *f = kit_memory_open(&m);
-    for (int i = 0; i < 300; i++) {
-        bool turned = kit_below(&seed, 4) == 0;
-        const char *end = kit_below(&seed, 2) ? " to the end" : "";
-        const char *is = word[label != turned][kit_below(&seed, 3)];
-        fprintf(f, "%s is %s%s%s .\n", what[kit_below(&seed, 5)], turned ? "not " : "", is, end);
-    }
-    return kit_memory_close(&m);
-}
-
 static void read_data(corpus *c)
 {
     static const char *const names[] = { "rt-polarity.neg", "rt-polarity.pos" };
     for (int label = 0; label < 2; label++) {
         char *path = data ? kit_path_in(data, names[label]) : NULL;
+        uint64_t seed = 2 * kit_settings.seed + (uint64_t)label;
         int before = c->n;
         size_t n;
         if (!data)
-            c->text[label] = made_up(label, 2 * kit_settings.seed + (uint64_t)label);
+            c->text[label] = kit_made_up_opinions(label, 300, seed);
         else if (!kit_read_file(path, &c->text[label], &n))
             exit(2);
         for (char *rest = c->text[label], *line; (line = kit_next_line(&rest)) != NULL;) {

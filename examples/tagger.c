@@ -15,7 +15,7 @@
  *
  * Sentences of like length share a batch (--buckets); what lies beyond a sentence's end takes no
  * part. A word is spelled once a batch, however often it occurs there. */
-#include "examples/kit/run.h"
+#include "examples/kit/corpus.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -72,31 +72,6 @@ typedef struct {
     ur_chain chain;
 } tagger;
 
-/* Without --data: a tiny language, in which endings tell what made-up words are. */
-static char *made_up(uint64_t seed, int sentences)
-{
-    static const char *const pattern[] = { "DNVR.", "PVDN.", "DJNV.", "PVPR." };
-    static const char *const part[] = { "ba", "do", "ki", "lu", "mo", "ne", "ra", "su", "ti" };
-    static const char kinds[] = "D.PNVJR";
-    static const char *const ending[] = { "the", ".", "", "ness", "ed", "ous", "ly" };
-    static const char *const tag[] = { "DET", "PUNCT", "PROPN", "NOUN", "VERB", "ADJ", "ADV" };
-    kit_memory m;
-    FILE *f = kit_memory_open(&m);
-    for (int i = 0; i < sentences; i++) {
-        for (const char *c = pattern[kit_below(&seed, 4)]; *c; c++) {
-            char stem[8] = "";
-            for (int k = 0; k < 3 && *c != 'D' && *c != '.'; k++)
-                strcat(stem, part[kit_below(&seed, 9)]);
-            if (*c == 'P')
-                *stem = (char)(*stem - 'a' + 'A');
-            long kind = strchr(kinds, *c) - kinds;
-            fprintf(f, "%s%s\t%s\n", stem, ending[kind], tag[kind]);
-        }
-        fputc('\n', f);
-    }
-    return kit_memory_close(&m);
-}
-
 static const char *lower(const char *word)
 {
     static char out[256];
@@ -140,8 +115,8 @@ static void read_data(tagger *m)
     int limit[32], limits = kit_ascending("buckets", buckets, limit, 32);
     for (int k = 0; k < PARTS; k++) {
         uint64_t seed = kit_settings.seed * PARTS + (uint64_t)k;
-        kit_read_table(&m->part[k].table, data, names[k],
-                       data ? NULL : made_up(seed, k ? 100 : 500), true, "a word, a tab and a tag");
+        char *made_up = data ? NULL : kit_made_up_tags(k ? 100 : 500, seed);
+        kit_read_table(&m->part[k].table, data, names[k], made_up, true, "a word, a tab and a tag");
     }
     make_vocabularies(m);
     for (int k = 0; k < PARTS; k++) {

@@ -12,7 +12,7 @@
  * 2015; the vectors F of words are the same coming in and going out (O. Press, L. Wolf, EACL 2017).
  * Translations are found by beam search, and measured by BLEU against all that the data has for a
  * source. Case is kept, punctuation split off, elisions too: l' homme. */
-#include "examples/kit/run.h"
+#include "examples/kit/corpus.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -53,71 +53,19 @@ static const char format[] = "translate 1";
 
 /* ---- Data ----------------------------------------------------------------------------------- */
 
-/* "the big cats" and "les chats grands": whether there are several. */
-static bool make_phrase(uint64_t *random, char english[64], char french[64])
-{
-    static const char *const noun[2][4][2] = {
-        { { "cat", "chat" }, { "dog", "chien" }, { "boy", "garçon" }, { "book", "livre" } },
-        { { "car", "voiture" }, { "girl", "fille" }, { "table", "table" }, { "flower", "fleur" } },
-    };
-    static const char *const adjective[5][2] = { { "", "" }, { " black", " noir" },
-        { " big", " grand" }, { " small", " petit" }, { " green", " vert" } };
-    const bool she = kit_below(random, 2), many = kit_below(random, 2);
-    const char *const *n = noun[she][kit_below(random, 4)], *s = many ? "s" : "";
-    const char *const *a = adjective[kit_below(random, 5)];
-    snprintf(english, 64, "the%s %s%s", a[0], n[0], s);
-    snprintf(french, 64, "%s %s%s%s%s%s", many ? "les" : she ? "la" : "le", n[1], s, a[1],
-             *a[1] && she ? "e" : "", *a[1] ? s : "");
-    return many;
-}
-
-/* Without --data: n sentences of a language in which the adjective agrees with its noun and comes
- * after it, and the verb with its subject. */
-static char *make_text(int n, uint64_t seed)
-{
-    static const char *const verb[3][3] = { { "see", "voit", "voient" },
-        { "find", "trouve", "trouvent" }, { "want", "veut", "veulent" } };
-    char english[2][64], french[2][64];
-    kit_memory m;
-    FILE *f = kit_memory_open(&m);
-    for (int i = 0; i < n; i++) {
-        const char *const *v = verb[kit_below(&seed, 3)];
-        bool many = make_phrase(&seed, english[0], french[0]);
-        make_phrase(&seed, english[1], french[1]);
-        fprintf(f, "%s %s%s %s.\t%s %s %s.\n", english[0], v[0], many ? "" : "s", english[1],
-                french[0], v[1 + many], french[1]);
-    }
-    return kit_memory_close(&m);
-}
-
+/* One of the three files, or so many sentences of a small language. */
 static void read_pairs(kit_table *t, const char *name, int synthetic)
 {
-    kit_read_table(t, data, name,
-                   data ? NULL : make_text(synthetic, kit_settings.seed + (uint64_t)synthetic),
-                   false, "a sentence, a tab and its translation");
-}
-
-static ur_vocab *vocabulary(ur_params *ps, const kit_table *t, bool french)
-{
-    ur_params *counts = ur_params_new(UR_F32, 0);
-    ur_counter *counter = ur_counter_new(counts);
-    for (int i = 0; i < t->n; i++) {
-        const char *s = french ? t->rows[i].right : t->rows[i].left;
-        ur_count_tokens(counter, french ? UR_ELIDED : UR_WORDS, s, strlen(s));
-    }
-    kit_need(counts);
-    ur_vocab *v = ur_vocab_new(ps, counter, french ? UR_WITH_PAD | UR_WITH_UNK | UR_WITH_SOS
-                               | UR_WITH_EOS : UR_WITH_PAD | UR_WITH_UNK, least, 0);
-    ur_params_free(counts);
-    kit_need(ps);
-    return v;
+    uint64_t seed = kit_settings.seed + (uint64_t)synthetic;
+    kit_read_table(t, data, name, data ? NULL : kit_made_up_pairs(synthetic, seed), false,
+                   "a sentence, a tab and its translation");
 }
 
 /* ---- The model ------------------------------------------------------------------------------ */
 
 typedef struct {
     ur_params *params;
-    const ur_vocab *from_words, *to_words;
+    kit_language english, french;           /* vocabularies, and what their tokens are */
     ur_embedding from, to;
     ur_cell *forward, *backward, *inner, *decoder;
     ur_attention attention;
@@ -131,15 +79,15 @@ static void build(model *m)
     ur_params *ps = m->params;
     const double k = 1 / sqrt(embed);
     const ur_init small = ur_uniform_between(-k, k);
-    m->from = ur_embedding_new(ps, "from", m->from_words->size, embed);
-    m->to = ur_embedding_with(ps, "to", m->to_words->size, embed, small);
+    m->from = ur_embedding_new(ps, "from", m->english.vocab->size, embed);
+    m->to = ur_embedding_with(ps, "to", m->french.vocab->size, embed, small);
     m->forward = ur_gru_reset_after(ps, "forward", embed, hidden);
     m->backward = ur_gru_reset_after(ps, "backward", embed, hidden);
     m->attention = ur_attention_new(ps, "look", UR_SCORE_ADDITIVE, hidden, 2 * hidden, hidden);
     m->inner = ur_gru_reset_after(ps, "decoder", 2 * embed, hidden);
     m->decoder = ur_input_feeding(m->inner, "feed", m->attention, embed);
     m->bridge = ur_bridge_new(ps, "bridge", 2, (int[]){ hidden, hidden }, m->inner);
-    m->bias = ur_param(ps, "out.b", ur_constant(0), m->to_words->size);
+    m->bias = ur_param(ps, "out.b", ur_constant(0), m->french.vocab->size);
     m->encoding = kit_run_graph(UR_INFER);
     m->decoding = kit_run_graph(UR_INFER);
     kit_need(ps);
@@ -177,38 +125,19 @@ static ur_node decode(const model *m, ur_node x, const int lengths[], ur_node wo
 
 /* ---- Training ------------------------------------------------------------------------------- */
 
-enum { BUCKETS = 64, ROOM = 1024 };
-
-/* The ids of a sentence, of which there must be some and may be ROOM. */
-static size_t encode_words(const ur_vocab *v, ur_token_kind kind, const char *text, int32_t ids[])
-{
-    size_t n = ur_vocab_encode(v, kind, text, strlen(text), ids, ROOM);
-    if (n == 0 || n > ROOM)
-        kit_die("a sentence has %zu words, not 1 to %d: '%.40s'", n, ROOM, text);
-    return n;
-}
-
-/* Pairs, or English sentences alone, in batches of which all have the same length, that of the
- * longer side: little padding, and few kinds of tapes. */
+/* Pairs in batches of which all have the same length, that of the longer side: little padding, and
+ * few kinds of tapes. */
 static ur_batches *batches_of(const model *m, ur_params *memory, const kit_row pairs[], int n,
                               int rows, bool in_order)
 {
-    int32_t x[ROOM], y[ROOM + 2] = { m->to_words->sos };
+    enum { BUCKETS = 64 };
     int buckets[BUCKETS];
-    ur_dataset *d = ur_dataset_new(memory);
-    for (int i = 0; i < n; i++) {
-        size_t k = 0, words = encode_words(m->from_words, UR_WORDS, pairs[i].left, x);
-        if (pairs[i].right) {
-            k = 1 + encode_words(m->to_words, UR_ELIDED, pairs[i].right, y + 1);
-            y[k++] = m->to_words->eos;
-        }
-        ur_dataset_add(d, x, words, y, k, 0);
-    }
     for (int k = 0; k < BUCKETS; k++)
         buckets[k] = k + 1;
-    ur_batches *all = ur_batches_new(d, &(ur_batch_options){
+    ur_dataset *set = kit_parallel(memory, pairs, n, m->english, m->french);
+    ur_batches *all = ur_batches_new(set, &(ur_batch_options){
         .rows = rows, .buckets = buckets, .n_buckets = BUCKETS, .seed = kit_settings.seed,
-        .in_order = in_order, .pad_x = m->from_words->pad, .pad_y = m->to_words->pad });
+        .in_order = in_order, .pad_x = m->english.vocab->pad, .pad_y = m->french.vocab->pad });
     kit_need(memory);
     return all;
 }
@@ -227,7 +156,7 @@ static ur_node loss_of(const model *m, ur_graph *g, const ur_batch *b, double sm
     ur_node words = ur_ints(g, b->y, b->U - 1, b->B);
     ur_node next = ur_ints(g, b->y + b->B, b->U - 1, b->B);
     ur_node z = decode(m, x, b->x_lengths, words, s, NULL);
-    return ur_cross_entropy_with(z, next, m->to_words->pad, smoothed, UR_NIL, UR_MEAN);
+    return ur_cross_entropy_with(z, next, m->french.vocab->pad, smoothed, UR_NIL, UR_MEAN);
 }
 
 static double update(void *ctx, int64_t position)
@@ -293,54 +222,39 @@ static void translate_batch(const model *m, const ur_batch *b, char *out[])
     ur_state_spread(encoder, beams);
     kit_need(beams);
     ur_beam_options o = { .width = beam, .best = 1, .longest = longest, .alpha = alpha,
-                          .start = m->to_words->sos, .end = m->to_words->eos };
+                          .start = m->french.vocab->sos, .end = m->french.vocab->eos };
     if (!ur_beam_search(m->decoding, step, &l, beams, b->B, &o, best))
         kit_need(m->decoding);
     for (int i = 0; i < b->B; i++)
-        out[b->items[i]] = kit_words_of(m->to_words, best[i].symbols, best[i].n);
+        out[b->items[i]] = kit_words_of(m->french.vocab, best[i].symbols, best[i].n);
     free(l.lengths);
     free(best);
     ur_params_free(encoder);
     ur_params_free(beams);
 }
 
-/* Translates n sentences, pairs without a right text, into out[]. False at Ctrl-C. */
-static bool translate(const model *m, const kit_row sources[], int n, char *out[])
+/* Translates n sentences; at Ctrl-C, only some. */
+static char **translate(const model *m, const char *const sentences[], int n)
 {
     ur_params *memory = ur_params_new(UR_F32, 0);
-    ur_batches *all = batches_of(m, memory, sources, n, 32, true);
+    kit_row *rows = kit_zeros((size_t)n, sizeof *rows);
+    char **out = kit_zeros((size_t)n, sizeof *out);
     ur_batch b;
+    for (int k = 0; k < n; k++)
+        rows[k].left = sentences[k];
+    ur_batches *all = batches_of(m, memory, rows, n, 32, true);
     while (!kit_interrupted && ur_next_batch(all, &b))
         translate_batch(m, &b, out);
     ur_params_free(memory);
-    return !kit_interrupted;
+    free(rows);
+    return out;
 }
 
-/* Draws how much the decoder looked at which word when it wrote `target`. */
-static void draw_heat(const model *m, const char *source, const char *target)
+static void free_texts(char *texts[], int n)
 {
-    int32_t x[ROOM], y[ROOM + 1];
-    const char *rows[ROOM + 1], *columns[ROOM];
-    ur_node s[2], weights[ROOM + 1];
-    ur_graph *g = m->encoding;
-    int S = (int)encode_words(m->from_words, UR_WORDS, source, x);
-    int T = 1 + (int)ur_vocab_encode(m->to_words, UR_SPACED, target, strlen(target), y + 1, ROOM);
-    y[0] = m->to_words->sos;
-    ur_clear(g);
-    ur_batch b = { .B = 1, .T = S, .x = x, .x_lengths = &S };
-    decode(m, encode(m, g, &b, s), &S, ur_ints(g, y, T, 1), s, weights);
-    double *value = kit_zeros((size_t)T * (size_t)S, sizeof *value);
-    for (int t = 0; t < T; t++) {
-        kit_values(weights[t], value + t * S);
-        rows[t] = t + 1 < T ? ur_vocab_symbol(m->to_words, y[t + 1]).text : "<eos>";
-    }
-    kit_need(g);
-    for (int k = 0; k < S; k++)
-        columns[k] = ur_vocab_symbol(m->from_words, x[k]).text;
-    kit_heat picture = { "What a translation looks at", T, S, rows, columns, value };
-    if (!kit_svg_heat(heat, &picture))
-        exit(2);
-    free(value);
+    for (int k = 0; k < n; k++)
+        free(texts[k]);
+    free(texts);
 }
 
 /* ---- What came of it ------------------------------------------------------------------------ */
@@ -352,41 +266,66 @@ static void measure(const model *m, kit_table *test)
     double begin = kit_now();
     char number[64];
     int n, *first = kit_group_rows(test, &n);
-    kit_row *sources = kit_zeros((size_t)n, sizeof *sources);
-    char **made = kit_zeros((size_t)n, sizeof *made);
+    const char **english = kit_zeros((size_t)n, sizeof *english);
     for (int k = 0; k < n; k++)
-        sources[k].left = test->rows[first[k]].left;
-    bool done = translate(m, sources, n, made);
-    for (int k = n / SHOWN / 2; done && k < n; k += n / SHOWN + 1) {
+        english[k] = test->rows[first[k]].left;
+    char **made = translate(m, english, n);
+    for (int k = n / SHOWN / 2; !kit_interrupted && k < n; k += n / SHOWN + 1) {
         char *reference = kit_spaced(UR_ELIDED, test->rows[first[k]].right);
-        printf("%s\n    %s\n    (%s)\n", sources[k].left, made[k], reference);
+        printf("%s\n    %s\n    (%s)\n", english[k], made[k], reference);
         free(reference);
     }
-    if (done) {
+    if (!kit_interrupted) {
         double bleu = kit_bleu_of(test, first, n, UR_ELIDED, made, output);
         printf("BLEU %s of %d test sentences, beam %d, in %.0f s\n",
                kit_number(number, "%.2f", bleu), n, beam, kit_now() - begin);
     }
-    for (int k = 0; k < n; k++)
-        free(made[k]);
-    free(made), free(sources), free(first);
+    free_texts(made, n);
+    free(english), free(first);
+}
+
+/* Draws how much the decoder looked at which word when it wrote a translation. */
+static void draw_heat(const model *m, const char *sentence, const char *made)
+{
+    ur_params *memory = ur_params_new(UR_F32, 0);
+    ur_graph *g = m->encoding;
+    ur_batch b;
+    ur_node s[2];
+    kit_row row = { sentence, made };
+    kit_language words = { m->french.vocab, UR_SPACED };
+    ur_dataset *pair = kit_parallel(memory, &row, 1, m->english, words);
+    ur_next_batch(ur_batches_new(pair, &(ur_batch_options){ .rows = 1 }), &b);
+    kit_need(memory);
+    const int S = b.T, T = b.U - 1;
+    const char **rows = kit_zeros((size_t)T, sizeof *rows);
+    const char **columns = kit_zeros((size_t)S, sizeof *columns);
+    ur_node *weights = kit_zeros((size_t)T, sizeof *weights);
+    double *value = kit_zeros((size_t)T * (size_t)S, sizeof *value);
+    ur_clear(g);
+    decode(m, encode(m, g, &b, s), b.x_lengths, ur_ints(g, b.y, T, 1), s, weights);
+    for (int t = 0; t < T; t++) {
+        kit_values(weights[t], value + t * S);
+        rows[t] = ur_vocab_symbol(m->french.vocab, b.y[t + 1]).text;
+    }
+    kit_need(g);
+    for (int k = 0; k < S; k++)
+        columns[k] = ur_vocab_symbol(m->english.vocab, b.x[k]).text;
+    if (!kit_svg_heat(heat, &(kit_heat){ "What a translation looks at", T, S, rows, columns,
+                                         value }))
+        exit(2);
+    free(rows), free(columns), free(weights), free(value);
+    ur_params_free(memory);
 }
 
 /* Translates what the command line has. */
-static void translate_arguments(const model *m, char *sentences[], int n)
+static void translate_arguments(const model *m, const char *const sentences[], int n)
 {
-    kit_row *sources = kit_zeros((size_t)n, sizeof *sources);
-    char **made = kit_zeros((size_t)n, sizeof *made);
-    for (int k = 0; k < n; k++)
-        sources[k].left = sentences[k];
-    bool done = translate(m, sources, n, made);
-    for (int k = 0; done && k < n; k++)
+    char **made = translate(m, sentences, n);
+    for (int k = 0; k < n && !kit_interrupted; k++)
         printf("%s\n    %s\n", sentences[k], made[k]);
-    if (heat && done)
+    if (heat && !kit_interrupted)
         draw_heat(m, sentences[0], made[0]);
-    for (int k = 0; k < n; k++)
-        free(made[k]);
-    free(made), free(sources);
+    free_texts(made, n);
 }
 
 /* ---- The program ---------------------------------------------------------------------------- */
@@ -394,23 +333,25 @@ static void translate_arguments(const model *m, char *sentences[], int n)
 static void load_model(model *m)
 {
     kit_saved_model(load, format, options, OPTIONS);
-    m->from_words = ur_vocab_load(m->params, load, "source");
-    m->to_words = ur_vocab_load(m->params, load, "target");
+    m->english.vocab = ur_vocab_load(m->params, load, "source");
+    m->french.vocab = ur_vocab_load(m->params, load, "target");
     kit_need(m->params);
     build(m);
     kit_load_params(load, m->params);
 }
 
 /* Trains with a rate that rises for 200 updates and then falls along half a cosine, to 2 %. */
-static bool train(trainer *t)
+static void train(trainer *t)
 {
     kit_table learned = { 0 }, valid = { 0 };
     const kit_run *run = &t->run;
     model *m = &t->m;
     read_pairs(&learned, "train.tsv", 3000);
     read_pairs(&valid, "valid.tsv", 200);
-    m->from_words = vocabulary(m->params, &learned, false);
-    m->to_words = vocabulary(m->params, &learned, true);
+    m->english.vocab = kit_vocab(m->params, &learned, KIT_LEFT, m->english.kind,
+                                 UR_WITH_PAD | UR_WITH_UNK, least);
+    m->french.vocab = kit_vocab(m->params, &learned, KIT_RIGHT, m->french.kind,
+                                UR_WITH_PAD | UR_WITH_UNK | UR_WITH_SOS | UR_WITH_EOS, least);
     build(m);
     ur_params *memory = ur_params_new(UR_F32, 0);
     t->train = batches_of(m, memory, learned.rows, learned.n, batch, false);
@@ -421,17 +362,16 @@ static bool train(trainer *t)
     double goal = 1 + (double)kit_run_goal(t->run.per_epoch);
     ur_set_schedule(t->run.optim, ur_schedule_cosine(fmin(200, goal / 10), goal, 0.02));
     kit_pairs_set(&t->run.facts, "data", "%s; %s", learned.print, valid.print);
-    kit_pairs_set(&t->run.facts, "source", "%s", ur_vocab_text(m->params, m->from_words));
-    kit_pairs_set(&t->run.facts, "target", "%s", ur_vocab_text(m->params, m->to_words));
+    kit_pairs_set(&t->run.facts, "source", "%s", ur_vocab_text(m->params, m->english.vocab));
+    kit_pairs_set(&t->run.facts, "target", "%s", ur_vocab_text(m->params, m->french.vocab));
     kit_need(m->params);
-    bool done = kit_run_train(&t->run);
+    kit_run_train(&t->run);
     kit_run_plot("Nats a word", &run, 1);
     printf("%zu parameters, %d English and %d French words\n", ur_params_elements(m->params),
-           m->from_words->size, m->to_words->size);
+           m->english.vocab->size, m->french.vocab->size);
     kit_table_free(&learned);
     kit_table_free(&valid);
     ur_params_free(memory);
-    return done;
 }
 
 static void check_options(char *const sentences[], int n)
@@ -455,7 +395,6 @@ int main(int argc, char **argv)
 {
     static trainer t;
     kit_table test = { 0 };
-    bool done = true;
     kit_settings.lr = 2e-3, kit_settings.epochs = 15;
     int sentences = kit_args(&(kit_usage){
         "Learns to translate English to French, and measures it by BLEU.",
@@ -468,6 +407,7 @@ int main(int argc, char **argv)
     if (!load)
         kit_run_prepare(format, options, OPTIONS, NULL, NULL, 1);
     t.m.params = t.run.params = kit_run_params();
+    t.m.english.kind = UR_WORDS, t.m.french.kind = UR_ELIDED;
     if (!data && !load)
         printf("no --data: sentences of a small language, made with --seed %" PRIu64 "\n",
                kit_settings.seed);
@@ -476,11 +416,11 @@ int main(int argc, char **argv)
     if (load)
         load_model(&t.m);
     else
-        done = train(&t);
-    if (done && test.n > 0)
+        train(&t);
+    if (!kit_interrupted && test.n > 0)
         measure(&t.m, &test);
-    if (done && sentences > 0)
-        translate_arguments(&t.m, argv + 1, sentences);
+    if (!kit_interrupted && sentences > 0)
+        translate_arguments(&t.m, (const char *const *)argv + 1, sentences);
     ur_graph_free(t.m.encoding);
     ur_graph_free(t.m.decoding);
     kit_run_close(&t.run);

@@ -12,7 +12,7 @@
  * parameters that start from U(-0.1, 0.1), a rate that is halved with every epoch after the fourth,
  * a loss summed over time; their larger networks have --dropout 0.5, on what passes from layer to
  * layer and never on what passes from step to step. States are carried as in charlm. */
-#include "examples/kit/run.h"
+#include "examples/kit/corpus.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -64,32 +64,6 @@ static const char format[] = "wordlm 1";
 static ur_token_kind kind(void)
 {
     return strcmp(tokens, "words") == 0 ? UR_WORDS : UR_SPACED;
-}
-
-/* Without --data: sentences of a small grammar, in which the verb agrees with its subject across
- * what comes in between. To be freed. */
-static char *make_text(size_t *n)
-{
-    static const char *const noun[2][4] = { { "cat", "dog", "mouse", "bird" },
-                                            { "cats", "dogs", "mice", "birds" } };
-    static const char *const verb[2][3] = { { "sees", "likes", "hunts" },
-                                            { "see", "like", "hunt" } };
-    static const char *const which[] = { "", "old ", "small ", "quick " };
-    uint64_t random = kit_settings.seed;
-    kit_memory m;
-    FILE *f = kit_memory_open(&m);
-    for (int k = 0; k < 4000; k++) {
-        int many = kit_below(&random, 2), more = kit_below(&random, 2);
-        const char *one = noun[many][kit_below(&random, 4)];
-        fprintf(f, "the %s%s ", which[kit_below(&random, 4)], one);
-        if (kit_below(&random, 3) == 0)
-            fprintf(f, "near the %s ", noun[1 - many][kit_below(&random, 4)]);
-        const char *other = noun[more][kit_below(&random, 4)];
-        fprintf(f, "%s %s %s .\n", verb[many][kit_below(&random, 3)], more ? "many" : "a", other);
-    }
-    char *text = kit_memory_close(&m);
-    *n = m.n;
-    return text;
 }
 
 /* The ids of a text's words, <eos> at the end of each line that has any; there are fewer than two
@@ -386,7 +360,8 @@ int main(int argc, char **argv)
                    kit_settings.seed);
         if (data && !kit_read_file(data, &text, &n))
             return 2;
-        text = data ? text : make_text(&n);
+        text = data ? text : kit_made_up_sentences(4000, kit_settings.seed);
+        n = data ? n : strlen(text);
         done = train(&t, text, n);
     }
     if (done)

@@ -317,27 +317,6 @@ char *kit_memory_close(kit_memory *m);
  * the first one, where its line begins with a month as "1749-01", or 0. Dies where it cannot. */
 double *kit_read_months(const char *path, int *n, double *year);
 
-/* ---- Tables (table.c) --------------------------------------------------------------------------
- * A text of two columns: in each line a left text, a tab, and a right text. */
-typedef struct { const char *left, *right; } kit_row; /* both NULL: an empty line */
-typedef struct {
-    kit_row *rows;
-    int n, filled; /* filled: those that are not empty */
-    char *text;    /* that they point into */
-    char print[64];
-} kit_table;
-
-/* Reads folder/name, or, where folder is NULL, `made_up`, which then belongs to the table. With
- * `gaps` lines may be empty, and the last row is; without, none is. Dies where a line is not so,
- * or nothing is there: `wanted` says what a line has to be. Starts from zeros. */
-void kit_read_table(kit_table *t, const char *folder, const char *name, char *made_up, bool gaps,
-                    const char *wanted);
-void kit_table_free(kit_table *t);
-
-/* Orders a table without gaps by its left texts, those with the same one as they were. Group k of
- * *n has the rows from first[k] up to first[k + 1], which is what is returned, to be freed. */
-int *kit_group_rows(kit_table *t, int *n);
-
 /* ---- Random numbers (random.c) -----------------------------------------------------------------
  * For synthetic tasks and the order of examples; the same on every machine. The state is any number
  * to start from. */

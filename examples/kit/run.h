@@ -123,28 +123,6 @@ int64_t kit_run_goal(int64_t per_epoch);
 /* The rate falls along half a cosine to `least` of it at the end of those updates. */
 void kit_run_cosine(ur_optim *optim, int64_t per_epoch, double least);
 
-/* ---- Text, and models of it --------------------------------------------------------------- */
-
-/* The mean loss of a language model over ids[0 .. n), n >= 2, read as one stream from states of
- * zero (stream.c). The model is a function of ids [k,1], k <= piece. `states`: for one row. False
- * at Ctrl-C. */
-bool kit_stream_loss(ur_graph *g, ur_params *states, ur_step_logits *logits, void *model,
-                     const int32_t *ids, size_t n, int piece, double *mean);
-
-/* Symbols, or the tokens of a text, with spaces in between (words.c); to be freed. */
-char *kit_words_of(const ur_vocab *v, const int32_t ids[], int n);
-char *kit_spaced(ur_token_kind kind, const char *text);
-/* The sentences of a table with gaps (tagged.c): x the ids of its words, y those of their labels.
- * Dies where a label has none. */
-ur_dataset *kit_tagged(ur_params *ps, const kit_table *t, const ur_vocab *words,
-                       const ur_vocab *tags);
-/* The BLEU (score.h) of translations made[n] of the left texts of a table, grouped as
- * kit_group_rows says, against all right texts that each has. They are cut into tokens first, as
- * what was made is. Where `output` is not NULL, writes a line for each there: source, translation
- * and references, with tabs in between. */
-double kit_bleu_of(const kit_table *t, const int first[], int n, ur_token_kind kind,
-                   char *const made[], const char *output);
-
 /* ---- A run (run.c) ------------------------------------------------------------------------ */
 
 typedef struct kit_run {

@@ -1,7 +1,7 @@
 /* stream.c: how well a language model tells one long text, which it reads once from start to end.
  * A piece is recorded and then replayed with the next one's ids: nothing is planned for it, and the
  * states go on by themselves. */
-#include "examples/kit/run.h"
+#include "examples/kit/corpus.h"
 
 bool kit_stream_loss(ur_graph *g, ur_params *states, ur_step_logits *logits, void *model,
                      const int32_t *ids, size_t n, int piece, double *mean)

@@ -1,5 +1,5 @@
 /* table.c: files of two columns: words and their tags, sentences and their translations. */
-#include "examples/kit/kit.h"
+#include "examples/kit/corpus.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -1,5 +1,5 @@
 /* words.c: sentences as ids and as text with spaces, and the BLEU of many. */
-#include "examples/kit/run.h"
+#include "examples/kit/corpus.h"
 #include "examples/kit/score.h"
 
 #include <stdlib.h>
