@@ -28,8 +28,7 @@ static double dropout = 0.3, smoothing = 0.1, alpha = 1;
 static kit_option options[] = {
     KIT_OPTION("data", &data, NULL, "FOLDER",
                "with train.tsv, valid.tsv and test.tsv: English, a tab, French in a line"),
-    KIT_SAVED(KIT_FIXED, "least", &least, "[1,1000000]", "N",
-              "words that occur less often are <unk>"),
+    KIT_SAVED(KIT_FIXED, "least", &least, "[1,1000000]", "N", "what occurs less often is <unk>"),
     KIT_SAVED(KIT_MODEL, "hidden", &hidden, "[1,65536]", "N", "units of each cell"),
     KIT_SAVED(KIT_MODEL, "embed", &embed, "[1,65536]", "N", "numbers of a word"),
     KIT_SAVED(KIT_FIXED, "batch", &batch, "[1,65536]", "N", "pairs that an update learns"),
@@ -64,23 +63,23 @@ static void read_pairs(kit_table *t, const char *name, int synthetic)
 /* ---- The model ------------------------------------------------------------------------------ */
 
 typedef struct {
-    ur_params *params;
+    kit_run run;
+    ur_batches *train, *valid;
     kit_language english, french;           /* vocabularies, and what their tokens are */
     ur_embedding from, to;
     ur_cell *forward, *backward, *inner, *decoder;
     ur_attention attention;
     ur_bridge bridge;
     ur_node bias;
-    ur_graph *encoding, *decoding;
+    ur_graph *decoding;
 } model;
 
 static void build(model *m)
 {
-    ur_params *ps = m->params;
+    ur_params *ps = m->run.params;
     const double k = 1 / sqrt(embed);
-    const ur_init small = ur_uniform_between(-k, k);
     m->from = ur_embedding_new(ps, "from", m->english.vocab->size, embed);
-    m->to = ur_embedding_with(ps, "to", m->french.vocab->size, embed, small);
+    m->to = ur_embedding_with(ps, "to", m->french.vocab->size, embed, ur_uniform_between(-k, k));
     m->forward = ur_gru_reset_after(ps, "forward", embed, hidden);
     m->backward = ur_gru_reset_after(ps, "backward", embed, hidden);
     m->attention = ur_attention_new(ps, "look", UR_SCORE_ADDITIVE, hidden, 2 * hidden, hidden);
@@ -88,14 +87,9 @@ static void build(model *m)
     m->decoder = ur_input_feeding(m->inner, "feed", m->attention, embed);
     m->bridge = ur_bridge_new(ps, "bridge", 2, (int[]){ hidden, hidden }, m->inner);
     m->bias = ur_param(ps, "out.b", ur_constant(0), m->french.vocab->size);
-    m->encoding = kit_run_graph(UR_INFER);
+    m->run.scoring = kit_run_graph(UR_INFER);
     m->decoding = kit_run_graph(UR_INFER);
     kit_need(ps);
-}
-
-static ur_node drop(ur_node x)
-{
-    return dropout > 0 ? ur_dropout(x, dropout) : x;
 }
 
 /* The sentences x of a batch as what is looked at [S,B,2H], and the decoder's first states. */
@@ -104,11 +98,11 @@ static ur_node encode(const model *m, ur_graph *g, const ur_batch *b, ur_node s[
     ur_node e[2];
     ur_cell_zero_states(g, m->forward, b->B, e);
     ur_cell_zero_states(g, m->backward, b->B, e + 1);
-    ur_node x = drop(ur_embed(m->from, ur_ints(g, b->x, b->T, b->B)));
+    ur_node x = ur_dropout(ur_embed(m->from, ur_ints(g, b->x, b->T, b->B)), dropout);
     x = ur_bidirectional(m->forward, m->backward, x, b->x_lengths, UR_MERGE_CONCAT, e);
     ur_bridge_states(m->bridge, e, s);
     s[1] = ur_zeros(g, b->B, embed);
-    return drop(x);
+    return ur_dropout(x, dropout);
 }
 
 /* The decoder over words [T,B], or one step [B], on what an encoder made. */
@@ -117,10 +111,10 @@ static ur_node decode(const model *m, ur_node x, const int lengths[], ur_node wo
 {
     ur_memory memory = ur_memory_new(m->attention, x, lengths);
     const ur_cell *cell = ur_on_memory(m->decoder, memory, weights);
-    ur_node y = drop(ur_scale(ur_embed(m->to, words), sqrt(embed)));
+    ur_node y = ur_dropout(ur_scale(ur_embed(m->to, words), sqrt(embed)), dropout);
     ur_node a = ur_shape_of(words).rank == 1 ? ur_cell_apply(cell, -1, y, s)
                                              : ur_unroll(cell, y, s);
-    return ur_add(ur_matmul_with(drop(a), m->to.E, false, true), m->bias);
+    return ur_add(ur_matmul_with(ur_dropout(a, dropout), m->to.E, false, true), m->bias);
 }
 
 /* ---- Training ------------------------------------------------------------------------------- */
@@ -142,12 +136,6 @@ static ur_batches *batches_of(const model *m, ur_params *memory, const kit_row p
     return all;
 }
 
-typedef struct {
-    model m;
-    kit_run run;
-    ur_batches *train, *valid;
-} trainer;
-
 /* The mean loss of a word: the decoder is told what to write, y without its last word, and is to
  * say the next ones, y without its first. */
 static ur_node loss_of(const model *m, ur_graph *g, const ur_batch *b, double smoothed)
@@ -161,24 +149,24 @@ static ur_node loss_of(const model *m, ur_graph *g, const ur_batch *b, double sm
 
 static double update(void *ctx, int64_t position)
 {
-    trainer *t = ctx;
+    model *m = ctx;
     ur_batch b;
-    kit_run_batch(&t->run, t->train, position, &b);
-    ur_clear(t->run.graph);
-    return kit_run_learn(&t->run, loss_of(&t->m, t->run.graph, &b, smoothing));
+    kit_run_batch(&m->run, m->train, position, &b);
+    ur_clear(m->run.graph);
+    return kit_run_learn(&m->run, loss_of(m, m->run.graph, &b, smoothing));
 }
 
 static bool validate(void *ctx, double *mean)
 {
-    trainer *t = ctx;
-    ur_graph *g = t->run.scoring;
+    model *m = ctx;
+    ur_graph *g = m->run.scoring;
     ur_batch b;
     double total = 0, words = 0;
-    ur_batches_seek(t->valid, (ur_batches_state){ 0 });
-    while (ur_next_batch(t->valid, &b)) {
+    ur_batches_seek(m->valid, (ur_batches_state){ 0 });
+    while (ur_next_batch(m->valid, &b)) {
         int n = kit_steps(b.y_lengths, b.B) - b.B;
         ur_clear(g);
-        total += n * kit_value(g, loss_of(&t->m, g, &b, 0));
+        total += n * kit_value(g, loss_of(m, g, &b, 0));
         words += n;
         if (kit_interrupted)
             return false;
@@ -205,7 +193,8 @@ static ur_node step(void *ctx, ur_node symbols, ur_node s[])
 }
 
 /* Translates a batch, into out[] by the numbers of its items. */
-static void translate_batch(const model *m, const ur_batch *b, char *out[])
+static void translate_batch(const model *m, ur_params *memory, const ur_batch *b,
+                            const char *out[])
 {
     ur_params *encoder = ur_cell_states(m->decoder, b->B);
     ur_params *beams = ur_cell_states(m->decoder, b->B * beam);
@@ -214,11 +203,11 @@ static void translate_batch(const model *m, const ur_batch *b, char *out[])
     ur_node s[2];
     for (int i = 0; i < b->B * beam; i++)
         l.lengths[i] = b->x_lengths[i / beam];
-    ur_clear(m->encoding);
-    ur_node x = ur_keep(encode(m, m->encoding, b, s));
+    ur_clear(m->run.scoring);
+    ur_node x = ur_keep(encode(m, m->run.scoring, b, s));
     ur_state_out(encoder, s);
-    if (!ur_run(m->encoding) || !(l.encoded = ur_data(x)))
-        kit_need(m->encoding);
+    if (!ur_run(m->run.scoring) || !(l.encoded = ur_data(x)))
+        kit_need(m->run.scoring);
     ur_state_spread(encoder, beams);
     kit_need(beams);
     ur_beam_options o = { .width = beam, .best = 1, .longest = longest, .alpha = alpha,
@@ -226,35 +215,25 @@ static void translate_batch(const model *m, const ur_batch *b, char *out[])
     if (!ur_beam_search(m->decoding, step, &l, beams, b->B, &o, best))
         kit_need(m->decoding);
     for (int i = 0; i < b->B; i++)
-        out[b->items[i]] = kit_words_of(m->french.vocab, best[i].symbols, best[i].n);
-    free(l.lengths);
-    free(best);
-    ur_params_free(encoder);
-    ur_params_free(beams);
+        out[b->items[i]] = kit_words_of(memory, m->french.vocab, best[i].symbols, best[i].n);
+    free(l.lengths), free(best);
+    ur_params_free(encoder), ur_params_free(beams);
 }
 
-/* Translates n sentences; at Ctrl-C, only some. */
-static char **translate(const model *m, const char *const sentences[], int n)
+/* Translates n sentences, in the store's memory. Only some at Ctrl-C. */
+static const char **translate(const model *m, ur_params *memory, const char *const sentences[],
+                              int n)
 {
-    ur_params *memory = ur_params_new(UR_F32, 0);
-    kit_row *rows = kit_zeros((size_t)n, sizeof *rows);
-    char **out = kit_zeros((size_t)n, sizeof *out);
+    kit_row *rows = ur_params_alloc(memory, (size_t)n * sizeof *rows);
+    const char **out = ur_params_alloc(memory, (size_t)n * sizeof *out);
     ur_batch b;
+    kit_need(memory);
     for (int k = 0; k < n; k++)
         rows[k].left = sentences[k];
     ur_batches *all = batches_of(m, memory, rows, n, 32, true);
     while (!kit_interrupted && ur_next_batch(all, &b))
-        translate_batch(m, &b, out);
-    ur_params_free(memory);
-    free(rows);
+        translate_batch(m, memory, &b, out);
     return out;
-}
-
-static void free_texts(char *texts[], int n)
-{
-    for (int k = 0; k < n; k++)
-        free(texts[k]);
-    free(texts);
 }
 
 /* ---- What came of it ------------------------------------------------------------------------ */
@@ -264,43 +243,39 @@ static void measure(const model *m, kit_table *test)
 {
     enum { SHOWN = 3 };
     double begin = kit_now();
-    char number[64];
     int n, *first = kit_group_rows(test, &n);
-    const char **english = kit_zeros((size_t)n, sizeof *english);
+    ur_params *memory = ur_params_new(UR_F32, 0);
+    const char **english = ur_params_alloc(memory, (size_t)n * sizeof *english);
+    kit_need(memory);
     for (int k = 0; k < n; k++)
         english[k] = test->rows[first[k]].left;
-    char **made = translate(m, english, n);
-    for (int k = n / SHOWN / 2; !kit_interrupted && k < n; k += n / SHOWN + 1) {
-        char *reference = kit_spaced(UR_ELIDED, test->rows[first[k]].right);
-        printf("%s\n    %s\n    (%s)\n", english[k], made[k], reference);
-        free(reference);
-    }
-    if (!kit_interrupted) {
-        double bleu = kit_bleu_of(test, first, n, UR_ELIDED, made, output);
-        printf("BLEU %s of %d test sentences, beam %d, in %.0f s\n",
-               kit_number(number, "%.2f", bleu), n, beam, kit_now() - begin);
-    }
-    free_texts(made, n);
-    free(english), free(first);
+    const char **made = translate(m, memory, english, n);
+    for (int k = n / SHOWN / 2; !kit_interrupted && k < n; k += n / SHOWN + 1)
+        printf("%s\n    %s\n    (%s)\n", english[k], made[k],
+               kit_spaced(memory, UR_ELIDED, test->rows[first[k]].right));
+    if (!kit_interrupted)
+        printf("BLEU %.2f of %d test sentences, beam %d, in %.0f s\n",
+               kit_bleu_of(test, first, n, UR_ELIDED, made, output), n, beam, kit_now() - begin);
+    ur_params_free(memory);
+    free(first);
 }
 
 /* Draws how much the decoder looked at which word when it wrote a translation. */
-static void draw_heat(const model *m, const char *sentence, const char *made)
+static void draw_heat(const model *m, ur_params *memory, const char *sentence, const char *made)
 {
-    ur_params *memory = ur_params_new(UR_F32, 0);
-    ur_graph *g = m->encoding;
+    ur_graph *g = m->run.scoring;
     ur_batch b;
     ur_node s[2];
-    kit_row row = { sentence, made };
-    kit_language words = { m->french.vocab, UR_SPACED };
-    ur_dataset *pair = kit_parallel(memory, &row, 1, m->english, words);
+    ur_dataset *pair = kit_parallel(memory, &(kit_row){ sentence, made }, 1, m->english,
+                                    (kit_language){ m->french.vocab, UR_SPACED });
     ur_next_batch(ur_batches_new(pair, &(ur_batch_options){ .rows = 1 }), &b);
     kit_need(memory);
     const int S = b.T, T = b.U - 1;
-    const char **rows = kit_zeros((size_t)T, sizeof *rows);
-    const char **columns = kit_zeros((size_t)S, sizeof *columns);
-    ur_node *weights = kit_zeros((size_t)T, sizeof *weights);
-    double *value = kit_zeros((size_t)T * (size_t)S, sizeof *value);
+    const char **rows = ur_params_alloc(memory, (size_t)T * sizeof *rows);
+    const char **columns = ur_params_alloc(memory, (size_t)S * sizeof *columns);
+    ur_node *weights = ur_params_alloc(memory, (size_t)T * sizeof *weights);
+    double *value = ur_params_alloc(memory, (size_t)(T * S) * sizeof *value);
+    kit_need(memory);
     ur_clear(g);
     decode(m, encode(m, g, &b, s), b.x_lengths, ur_ints(g, b.y, T, 1), s, weights);
     for (int t = 0; t < T; t++) {
@@ -313,19 +288,18 @@ static void draw_heat(const model *m, const char *sentence, const char *made)
     if (!kit_svg_heat(heat, &(kit_heat){ "What a translation looks at", T, S, rows, columns,
                                          value }))
         exit(2);
-    free(rows), free(columns), free(weights), free(value);
-    ur_params_free(memory);
 }
 
 /* Translates what the command line has. */
 static void translate_arguments(const model *m, const char *const sentences[], int n)
 {
-    char **made = translate(m, sentences, n);
+    ur_params *memory = ur_params_new(UR_F32, 0);
+    const char **made = translate(m, memory, sentences, n);
     for (int k = 0; k < n && !kit_interrupted; k++)
         printf("%s\n    %s\n", sentences[k], made[k]);
     if (heat && !kit_interrupted)
-        draw_heat(m, sentences[0], made[0]);
-    free_texts(made, n);
+        draw_heat(m, memory, sentences[0], made[0]);
+    ur_params_free(memory);
 }
 
 /* ---- The program ---------------------------------------------------------------------------- */
@@ -333,44 +307,42 @@ static void translate_arguments(const model *m, const char *const sentences[], i
 static void load_model(model *m)
 {
     kit_saved_model(load, format, options, OPTIONS);
-    m->english.vocab = ur_vocab_load(m->params, load, "source");
-    m->french.vocab = ur_vocab_load(m->params, load, "target");
-    kit_need(m->params);
+    m->english.vocab = ur_vocab_load(m->run.params, load, "source");
+    m->french.vocab = ur_vocab_load(m->run.params, load, "target");
+    kit_need(m->run.params);
     build(m);
-    kit_load_params(load, m->params);
+    kit_load_params(load, m->run.params);
 }
 
 /* Trains with a rate that rises for 200 updates and then falls along half a cosine, to 2 %. */
-static void train(trainer *t)
+static void train(model *m)
 {
     kit_table learned = { 0 }, valid = { 0 };
-    const kit_run *run = &t->run;
-    model *m = &t->m;
+    ur_params *ps = m->run.params, *memory = ur_params_new(UR_F32, 0);
+    kit_run *r = &m->run;
     read_pairs(&learned, "train.tsv", 3000);
     read_pairs(&valid, "valid.tsv", 200);
-    m->english.vocab = kit_vocab(m->params, &learned, KIT_LEFT, m->english.kind,
+    m->english.vocab = kit_vocab(ps, &learned, KIT_LEFT, m->english.kind,
                                  UR_WITH_PAD | UR_WITH_UNK, least);
-    m->french.vocab = kit_vocab(m->params, &learned, KIT_RIGHT, m->french.kind,
+    m->french.vocab = kit_vocab(ps, &learned, KIT_RIGHT, m->french.kind,
                                 UR_WITH_PAD | UR_WITH_UNK | UR_WITH_SOS | UR_WITH_EOS, least);
     build(m);
-    ur_params *memory = ur_params_new(UR_F32, 0);
-    t->train = batches_of(m, memory, learned.rows, learned.n, batch, false);
-    t->valid = batches_of(m, memory, valid.rows, valid.n, batch, true);
-    t->run = (kit_run){ .params = m->params, .update = update, .validate = validate, .ctx = t,
-                        .per_epoch = ur_batches_count(t->train), .items = batch, .unit = "pairs" };
-    kit_run_open(&t->run);
-    double goal = 1 + (double)kit_run_goal(t->run.per_epoch);
-    ur_set_schedule(t->run.optim, ur_schedule_cosine(fmin(200, goal / 10), goal, 0.02));
-    kit_pairs_set(&t->run.facts, "data", "%s; %s", learned.print, valid.print);
-    kit_pairs_set(&t->run.facts, "source", "%s", ur_vocab_text(m->params, m->english.vocab));
-    kit_pairs_set(&t->run.facts, "target", "%s", ur_vocab_text(m->params, m->french.vocab));
-    kit_need(m->params);
-    kit_run_train(&t->run);
-    kit_run_plot("Nats a word", &run, 1);
-    printf("%zu parameters, %d English and %d French words\n", ur_params_elements(m->params),
+    m->train = batches_of(m, memory, learned.rows, learned.n, batch, false);
+    m->valid = batches_of(m, memory, valid.rows, valid.n, batch, true);
+    r->update = update, r->validate = validate, r->ctx = m;
+    r->per_epoch = ur_batches_count(m->train), r->items = batch, r->unit = "pairs";
+    kit_run_open(r);
+    double goal = 1 + (double)kit_run_goal(r->per_epoch);
+    ur_set_schedule(r->optim, ur_schedule_cosine(fmin(200, goal / 10), goal, 0.02));
+    kit_pairs_set(&r->facts, "data", "%s; %s", learned.print, valid.print);
+    kit_pairs_set(&r->facts, "source", "%s", ur_vocab_text(ps, m->english.vocab));
+    kit_pairs_set(&r->facts, "target", "%s", ur_vocab_text(ps, m->french.vocab));
+    kit_need(ps);
+    kit_run_train(r);
+    kit_run_plot("Nats a word", (const kit_run *[]){ r }, 1);
+    printf("%zu parameters, %d English and %d French words\n", ur_params_elements(ps),
            m->english.vocab->size, m->french.vocab->size);
-    kit_table_free(&learned);
-    kit_table_free(&valid);
+    kit_table_free(&learned), kit_table_free(&valid);
     ur_params_free(memory);
 }
 
@@ -393,7 +365,7 @@ static void check_options(char *const sentences[], int n)
 
 int main(int argc, char **argv)
 {
-    static trainer t;
+    static model m;
     kit_table test = { 0 };
     kit_settings.lr = 2e-3, kit_settings.epochs = 15;
     int sentences = kit_args(&(kit_usage){
@@ -406,24 +378,23 @@ int main(int argc, char **argv)
     check_options(argv + 1, sentences);
     if (!load)
         kit_run_prepare(format, options, OPTIONS, NULL, NULL, 1);
-    t.m.params = t.run.params = kit_run_params();
-    t.m.english.kind = UR_WORDS, t.m.french.kind = UR_ELIDED;
+    m.run.params = kit_run_params();
+    m.english.kind = UR_WORDS, m.french.kind = UR_ELIDED;
     if (!data && !load)
         printf("no --data: sentences of a small language, made with --seed %" PRIu64 "\n",
                kit_settings.seed);
     if (data || !load)
         read_pairs(&test, "test.tsv", 300);
     if (load)
-        load_model(&t.m);
+        load_model(&m);
     else
-        train(&t);
+        train(&m);
     if (!kit_interrupted && test.n > 0)
-        measure(&t.m, &test);
+        measure(&m, &test);
     if (!kit_interrupted && sentences > 0)
-        translate_arguments(&t.m, (const char *const *)argv + 1, sentences);
-    ur_graph_free(t.m.encoding);
-    ur_graph_free(t.m.decoding);
-    kit_run_close(&t.run);
+        translate_arguments(&m, (const char *const *)argv + 1, sentences);
+    ur_graph_free(m.decoding);
+    kit_run_close(&m.run);
     kit_table_free(&test);
     return kit_finish();
 }

@@ -193,11 +193,8 @@ static void write_sentences(model *m, ur_graph *g)
     kit_need(states);
     if (!ur_decode_sample(g, step_logits, m, states, sample, &o, all))
         kit_need(g);
-    for (int k = 0; k < sample; k++) {
-        char *text = kit_words_of(m->vocab, all[k].symbols, all[k].n);
-        puts(text);
-        free(text);
-    }
+    for (int k = 0; k < sample; k++)
+        puts(kit_words_of(states, m->vocab, all[k].symbols, all[k].n));
     ur_params_free(states);
     free(all);
 }

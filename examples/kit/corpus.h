@@ -1,7 +1,6 @@
 /* corpus.h: for programs that learn from sentences: files of two columns, vocabularies and data
  * sets made of them, made-up languages for programs without a file, and what models make of it all
- * as text again. Functions leave the program by kit_die when something fails; texts that they
- * return are to be freed. */
+ * as text again. Functions leave the program by kit_die when something fails. */
 #ifndef UNROLL_EXAMPLES_CORPUS_H
 #define UNROLL_EXAMPLES_CORPUS_H
 
@@ -54,16 +53,16 @@ ur_dataset *kit_parallel(ur_params *ps, const kit_row rows[], int n, kit_languag
 
 /* ---- Words (words.c) ---------------------------------------------------------------------- */
 
-/* Symbols, or the tokens of a text, with spaces in between. */
-char *kit_words_of(const ur_vocab *v, const int32_t ids[], int n);
-char *kit_spaced(ur_token_kind kind, const char *text);
+/* Symbols, or the tokens of a text, with spaces in between; in memory of the store. */
+const char *kit_words_of(ur_params *ps, const ur_vocab *v, const int32_t ids[], int n);
+const char *kit_spaced(ur_params *ps, ur_token_kind kind, const char *text);
 
 /* The BLEU (score.h) of translations made[n] of the left texts of a table, grouped as
  * kit_group_rows says, against all right texts that each has. They are cut into tokens first, as
  * what was made is. Where `output` is not NULL, writes a line for each there: source, translation
  * and references, with tabs in between. */
 double kit_bleu_of(const kit_table *t, const int first[], int n, ur_token_kind kind,
-                   char *const made[], const char *output);
+                   const char *const made[], const char *output);
 
 /* ---- Models of language (stream.c) -------------------------------------------------------- */
 
@@ -73,7 +72,7 @@ bool kit_stream_loss(ur_graph *g, ur_params *states, ur_step_logits *logits, voi
                      const int32_t *ids, size_t n, int piece, double *mean);
 
 /* ---- Made-up languages (languages.c) ------------------------------------------------------
- * n lines, or sentences, drawn by the seed. */
+ * n lines, or sentences, drawn by the seed; to be freed. */
 
 /* "the old cat near the birds sees a dog .": the verb agrees with its subject across what comes in
  * between. */
