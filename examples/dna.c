@@ -226,9 +226,7 @@ int main(int argc, char **argv)
         "dna --data promoters.data\ndna --data promoters.data --folds 10 --seeds 1 --near 3",
         NULL, options, OPTIONS }, argc, argv);
     kit_catch_interrupt();
-    if (!data)
-        printf("no --data: synthetic DNA, with or without the boxes of a promoter, of --seed %"
-               PRIu64 "\n", kit_settings.seed);
+    kit_say_made_up(data, "DNA, with or without the boxes of a promoter");
     data ? read_sequences() : make_sequences(kit_settings.seed);
     if (folds == 1 || folds > set.n)
         kit_die("--folds %d: from 2 to the %d sequences, or 0", folds, set.n);

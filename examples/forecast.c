@@ -371,9 +371,7 @@ int main(int argc, char **argv)
         make_circles(kit_settings.seed);
         run_circle();
     } else {
-        if (!data)
-            printf("no --data: synthetic cycles of eleven years, of --seed %" PRIu64 "\n",
-                   kit_settings.seed);
+        kit_say_made_up(data, "cycles of eleven years");
         if (data)
             set.row = kit_read_months(data, &set.n, &set.first);
         else

@@ -181,9 +181,8 @@ int main(int argc, char **argv)
     kit_args(&(kit_usage){ "Markov chains and a hidden Markov model of a text, to compare with.",
                            "markov --data book.txt\nmarkov --data book.txt --order 3 --sample 300",
                            NULL, options, OPTIONS }, argc, argv);
-    if (!data)
-        printf("no --data: a text of a tiny made-up (synthetic) language\n");
     kit_run_prepare("markov 1", options, OPTIONS, data, NULL, 1);
+    kit_say_made_up(data, "text of a tiny language");
     kit_catch_interrupt();
     read_data(&m);
     printf("%-22s %12s %10s %11s\n", "model", "parameters", "nats/char", "bits/char");

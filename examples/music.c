@@ -11,7 +11,6 @@
  * prediction, and the piece is written as a MIDI file: one to many. */
 #include "examples/kit/run.h"
 
-#include <inttypes.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -315,9 +314,7 @@ int main(int argc, char **argv)
     if (!kit_check_writable(midi))
         return 2;
     kit_catch_interrupt();
-    if (!data)
-        printf("no --data: synthetic cadences in four voices, of --seed %" PRIu64 "\n",
-               kit_settings.seed);
+    kit_say_made_up(data, "cadences in four voices");
     m.train = part_of("JSB_Chorales.train.txt", 64, kit_settings.seed);
     m.valid = part_of("JSB_Chorales.valid.txt", 16, kit_settings.seed + 1000);
     m.test = part_of("JSB_Chorales.test.txt", 16, kit_settings.seed + 2000);

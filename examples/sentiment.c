@@ -237,9 +237,8 @@ int main(int argc, char **argv)
         "Tells praise from blame, by ten-fold cross-validation.",
         "sentiment --data rt-polarity\nsentiment --data rt-polarity --model bow --folds 1",
         NULL, options, OPTIONS }, argc, argv);
-    if (!data)
-        printf("no --data: praise and blame in a tiny made-up (synthetic) language\n");
     kit_run_prepare("sentiment 1", options, OPTIONS, data, names, (size_t)folds);
+    kit_say_made_up(data, "praise and blame in a tiny language");
     kit_catch_interrupt();
     read_data(&c);
     while (done < folds && train(&m[done], &c, done, folds > 1 ? names[done] : NULL))

@@ -350,9 +350,8 @@ int main(int argc, char **argv)
     m.names = strcmp(task, "names") == 0;
     if (m.names && crf)
         kit_die("--crf weighs labellings by tags; --task names has none");
-    if (!data)
-        printf("no --data: sentences of a tiny made-up (synthetic) language\n");
     kit_run_prepare("tagger 1", options, OPTIONS, data, NULL, 1);
+    kit_say_made_up(data, "sentences of a tiny language");
     kit_catch_interrupt();
     read_data(&m);
     if (train(&m))

@@ -204,11 +204,10 @@ int main(int argc, char **argv)
         "transformer --data book.txt --save book.safetensors --sample 500\n"
         "transformer --data book.txt --resume book.safetensors --sample 500 --prime 'Once '",
         NULL, options, OPTIONS }, argc, argv);
-    if (!data)
-        printf("no --data: a text of a tiny made-up (synthetic) language\n");
     if (!*prime)
         kit_die("--prime is empty: a byte at least is needed to begin with");
     kit_run_prepare("transformer 1", options, OPTIONS, data, NULL, 1);
+    kit_say_made_up(data, "text of a tiny language");
     kit_catch_interrupt();
     read_data(&m);
     if (train(&m) && sample > 0)

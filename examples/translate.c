@@ -14,7 +14,6 @@
  * source. Case is kept, punctuation split off, elisions too: l' homme. */
 #include "examples/kit/corpus.h"
 
-#include <inttypes.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -198,9 +197,10 @@ static void translate_batch(const model *m, ur_params *memory, const ur_batch *b
 {
     ur_params *encoder = ur_cell_states(m->decoder, b->B);
     ur_params *beams = ur_cell_states(m->decoder, b->B * beam);
-    ur_hypothesis *best = kit_zeros((size_t)b->B, sizeof *best);
-    looked_at l = { m, b, NULL, kit_zeros((size_t)b->B * (size_t)beam, sizeof(int)) };
+    ur_hypothesis *best = ur_params_alloc(memory, (size_t)b->B * sizeof *best);
+    looked_at l = { m, b, NULL, ur_params_alloc(memory, (size_t)(b->B * beam) * sizeof(int)) };
     ur_node s[2];
+    kit_need(memory);
     for (int i = 0; i < b->B * beam; i++)
         l.lengths[i] = b->x_lengths[i / beam];
     ur_clear(m->run.scoring);
@@ -216,7 +216,6 @@ static void translate_batch(const model *m, ur_params *memory, const ur_batch *b
         kit_need(m->decoding);
     for (int i = 0; i < b->B; i++)
         out[b->items[i]] = kit_words_of(memory, m->french.vocab, best[i].symbols, best[i].n);
-    free(l.lengths), free(best);
     ur_params_free(encoder), ur_params_free(beams);
 }
 
@@ -380,9 +379,8 @@ int main(int argc, char **argv)
         kit_run_prepare(format, options, OPTIONS, NULL, NULL, 1);
     m.run.params = kit_run_params();
     m.english.kind = UR_WORDS, m.french.kind = UR_ELIDED;
-    if (!data && !load)
-        printf("no --data: sentences of a small language, made with --seed %" PRIu64 "\n",
-               kit_settings.seed);
+    if (!load)
+        kit_say_made_up(data, "sentences of two small languages");
     if (data || !load)
         read_pairs(&test, "test.tsv", 300);
     if (load)

@@ -14,7 +14,6 @@
  * layer and never on what passes from step to step. States are carried as in charlm. */
 #include "examples/kit/corpus.h"
 
-#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -352,9 +351,7 @@ int main(int argc, char **argv)
         load_model(&t.m);
     } else {
         kit_run_prepare(format, options, OPTIONS, data, NULL, 1);
-        if (!data)
-            printf("no --data: sentences of a small grammar, made with --seed %" PRIu64 "\n",
-                   kit_settings.seed);
+        kit_say_made_up(data, "sentences of a small grammar");
         if (data && !kit_read_file(data, &text, &n))
             return 2;
         text = data ? text : kit_made_up_sentences(4000, kit_settings.seed);

@@ -199,6 +199,12 @@ void kit_run_prepare(const char *format, kit_option *options, size_t n_options, 
     kit_runs = n;
 }
 
+void kit_say_made_up(const char *data, const char *which)
+{
+    if (!data)
+        printf("no --data: synthetic %s, of --seed %" PRIu64 "\n", which, set->seed);
+}
+
 /* ---- Saving and resuming ---- */
 
 enum { FIGURES = 14 };
