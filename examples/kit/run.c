@@ -26,7 +26,7 @@ static void log_line(kit_run *r, bool valid)
     if (valid)
         kit_log_double(&log_file, "valid_loss", r->valid_loss);
     kit_log_double(&log_file, rate, items / r->seconds);
-    kit_log_double(&log_file, "grad_norm", ur_gradient_norm(r->optim));
+    kit_log_double(&log_file, "grad_norm", r->norm < 0 ? (double)NAN : r->norm);
     kit_log_double(&log_file, "seconds", r->elapsed);
     kit_log_end(&log_file);
 }
@@ -98,6 +98,7 @@ static void one_update(kit_run *r)
     r->seconds += seconds, r->busy += seconds, r->elapsed += seconds;
     r->loss += loss, r->recent += loss;
     r->done++, r->position++;
+    r->norm = isfinite(ur_gradient_norm(r->optim)) ? ur_gradient_norm(r->optim) : -1;
     r->bar.epoch = r->epoch + 1, r->bar.step = r->done;
     r->bar.items = (double)r->done * (double)r->items;
     loss = r->recent / (double)(r->done - r->logged);

@@ -154,6 +154,7 @@ typedef struct kit_run {
     double loss, seconds;           /* sums over the updates of this epoch */
     double recent;                  /* sum of losses since the last line of the log */
     double busy, elapsed;           /* seconds of updates, and with validation, of all epochs */
+    double norm;                    /* of the last update's gradient; -1 where it was not finite */
     double train_loss, valid_loss;  /* when last measured */
     kit_curve trained, validated;   /* losses by update */
     kit_progress bar;

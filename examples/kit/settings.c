@@ -207,7 +207,7 @@ void kit_say_made_up(const char *data, const char *which)
 
 /* ---- Saving and resuming ---- */
 
-enum { FIGURES = 14 };
+enum { FIGURES = 15 };
 
 /* The numbers of a run that a file holds beside its tensors, as options are held. */
 typedef struct {
@@ -225,6 +225,7 @@ static void list_figures(figures *f, kit_run *r)
         ROW("at.random", &f->random, NULL), ROW("at.loss", &r->loss, NULL),
         ROW("at.seconds", &r->seconds, NULL), ROW("at.recent", &r->recent, NULL),
         ROW("at.busy", &r->busy, NULL), ROW("at.elapsed", &r->elapsed, NULL),
+        ROW("at.norm", &r->norm, NULL),
         ROW("at.train_loss", &r->train_loss, NULL), ROW("at.valid_loss", &r->valid_loss, NULL),
         ROW("plot.trained", &f->trained, "[0,1000000000]"),
         ROW("plot.validated", &f->validated, "[0,1000000000]"),
