@@ -2,10 +2,11 @@
  * the loss falls; each explains itself, and refuses nonsense with one line. */
 #include "examples/kit/kit.h"
 
-#include "tests/child.h"
-#include "tests/test.h"
+#include "tests/resumed.h"
 
+#include <signal.h>
 #include <sys/stat.h>
+#include <time.h>
 
 /* A program's run in a second or less. `loss`: what stands before each loss that the program
  * prints; NULL where it keeps a log. The last loss is at most `falls` times the first. */
@@ -59,8 +60,7 @@ static void exec_words(void)
     _exit(98);
 }
 
-/* Runs a program with these arguments, split at spaces; its exit status. */
-static int run(const char *name, const char *arguments, const char *more)
+static void split(const char *name, const char *arguments, const char *more)
 {
     static char line[1024];
     int n = 0;
@@ -68,8 +68,33 @@ static int run(const char *name, const char *arguments, const char *more)
     for (char *w = strtok(line, " "); w && n < 63; w = strtok(NULL, " "))
         words[n++] = w;
     words[n] = NULL;
+}
+
+/* Runs a program with these arguments, split at spaces; its exit status. */
+static int run(const char *name, const char *arguments, const char *more)
+{
+    split(name, arguments, more);
     run_child(exec_words);
     return child.status;
+}
+
+/* Starts it and sends it Ctrl-C once it has begun its log; its exit status. */
+static int stop(const char *name, const char *arguments, const char *more, const char *log)
+{
+    int status = 0;
+    split(name, arguments, more);
+    fflush(NULL);
+    pid_t pid = fork();
+    if (pid == 0) {
+        if (!freopen("/dev/null", "w", stdout) || !freopen("/dev/null", "w", stderr))
+            _exit(99);
+        exec_words();
+    }
+    while (!*content(log) && waitpid(pid, &status, WNOHANG) == 0)
+        nanosleep(&(struct timespec){ .tv_nsec = 1000000 }, NULL);
+    kill(pid, SIGINT);
+    waitpid(pid, &status, 0);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
 }
 
 /* The first and the last number that follow `key` in a text; false where there are not two. */
@@ -100,6 +125,55 @@ TEST(losses_fall)
                                               &last);
         if (!CHECK(found) || !CHECK(last >= 0 && last <= e->falls * first))
             printf("  %s: first loss %g, last %g\n", e->name, first, last);
+    }
+}
+
+/* Cuts seconds and rates out of what a program printed: those of BLEU, and of a table's row. */
+static char *without_times(char *out)
+{
+    char *head = strstr(out, "/s "), *row = head ? strchr(head, '\n') : NULL;
+    blank(out, ", in ", 's');
+    if (row && strlen(row) > 40)
+        memset(row + 29, ' ', 10);
+    return out;
+}
+
+/* Programs that train, and tasks that take some dozens of their logs' lines. */
+TEST(stopped_runs_are_resumed_to_the_same_end)
+{
+    static const struct { const char *name, *arguments; } runs[] = {
+        { "adding", "--length 10 --hidden 16 --updates 1200" },
+        { "calculator", "--updates 500 --hidden 16 --digits 2 --tested 16" },
+        { "forecast", "--epochs 20 --hidden 8 --dropout 0.1" },
+        { "markov", "--states 8 --updates 400" },
+        { "music", "--hidden 16 --updates 150" },
+        { "newcell", "--updates 600" },
+        { "sentiment", "--folds 1 --updates 200 --embed 32 --hidden 32 --model window" },
+        { "speech", "--updates 100 --hidden 16 --batch 4 --letters 2 --tested 4" },
+        { "tagger", "--updates 200 --words 8 --letters 8 --spelling 8 --hidden 8" },
+        { "transformer", "--updates 300 --width 16 --layers 1 --block 16 --dropout 0.1" },
+        { "translate", "--updates 200 --hidden 16 --embed 16 --lr 1e-2 --beam 1" },
+        { "trees", "--updates 60 --hidden 16" },
+        { "wordlm", "--updates 400 --hidden 16 --batch 8 --steps 16 --decay 0.5 --sample 2" },
+    };
+    char a[400], b[400], log_a[128], log_b[128], out[16384];
+    for (size_t k = 0; k < sizeof runs / sizeof *runs; k++) {
+        const char *name = runs[k].name, *arguments = runs[k].arguments;
+        snprintf(log_a, sizeof log_a, "%s", in_folder("a.log"));
+        snprintf(log_b, sizeof log_b, "%s", in_folder("b.log"));
+        snprintf(a, sizeof a, "--threads 1 --save %s --log %s", in_folder("a.st"), log_a);
+        snprintf(b, sizeof b, "--threads 1 --save %s --log %s", in_folder("b.st"), log_b);
+        CHECK_INT(run(name, arguments, a), 0);
+        snprintf(out, sizeof out, "%s", child.out);
+        unlink(log_b);
+        int status = stop(name, arguments, b, log_b);
+        CHECK(status == 130 || status == 0); /* it was faster than the signal */
+        snprintf(b + strlen(b), sizeof b - strlen(b), " --resume %s", in_folder("b.st"));
+        if (!CHECK_INT(run(name, arguments, b), 0)
+            || !check_same_saved(in_folder("a.st"), in_folder("b.st"))
+            || !check_same_logs(log_a, log_b))
+            printf("  that is %s: %s\n", name, child.err);
+        CHECK_STR(without_times(out), without_times(child.out));
     }
 }
 
@@ -209,7 +283,7 @@ TEST(midi_holds_keys_and_ends_them)
     CHECK(memcmp(file + 22, events, sizeof events) == 0);
 }
 
-TEST_MAIN(T(losses_fall), T(every_program_explains_itself), T(hello_draws_its_graph),
-          T(data_are_read_or_refused), T(music_reads_chorales_and_writes_midi),
-          T(names_reads_a_folder), T(autoregression_finds_its_weights),
-          T(midi_holds_keys_and_ends_them))
+TEST_MAIN(T(losses_fall), T(stopped_runs_are_resumed_to_the_same_end),
+          T(every_program_explains_itself), T(hello_draws_its_graph), T(data_are_read_or_refused),
+          T(music_reads_chorales_and_writes_midi), T(names_reads_a_folder),
+          T(autoregression_finds_its_weights), T(midi_holds_keys_and_ends_them))

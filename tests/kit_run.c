@@ -53,15 +53,16 @@ static void train(void)
     if (done != !kit_interrupted)
         kit_die("the run says that it was %s", done ? "finished" : "stopped");
     kit_run_close(&l.run);
+    printf("%d validations\n", l.validations);
     exit(kit_finish());
 }
 
 static char a[128], b[128], log_a[128], log_b[128];
 
-static void run(const char *resume, const char *save, const char *log)
+static void run(const char *resume, const char *save, const char *log, int64_t updates)
 {
     kit_settings.resume = resume, kit_settings.save = save, kit_settings.log = log;
-    kit_settings.updates = GOAL, kit_settings.threads = 1;
+    kit_settings.updates = updates, kit_settings.threads = 1;
     run_child(train);
 }
 
@@ -70,38 +71,51 @@ static void check_stopped(int at_update, int at_validation)
 {
     unlink(log_b);
     stop_update = at_update, stop_validation = at_validation;
-    run(NULL, b, log_b);
+    run(NULL, b, log_b, GOAL);
     CHECK_INT(child.status, KIT_INTERRUPTED);
     CHECK_HAS(child.err, "--resume takes it up");
     stop_update = stop_validation = 0;
-    run(b, b, log_b);
+    run(b, b, log_b, GOAL);
     if (!CHECK_INT(child.status, 0) || !check_same_saved(a, b) || !check_same_logs(log_a, log_b))
         printf("  stopped at update %d or validation %d: %s\n", at_update, at_validation,
                child.err);
 }
 
-static void whole_run(void)
+static void whole_run(int64_t updates)
 {
     snprintf(a, sizeof a, "%s", in_folder("a.st")), snprintf(b, sizeof b, "%s", in_folder("b.st"));
     snprintf(log_a, sizeof log_a, "%s", in_folder("a.log"));
     snprintf(log_b, sizeof log_b, "%s", in_folder("b.log"));
     stop_update = stop_validation = 0;
-    run(NULL, a, log_a);
+    run(NULL, a, log_a, updates);
     CHECK_INT(child.status, 0);
 }
 
 TEST(a_run_stops_at_any_update)
 {
-    whole_run();
+    whole_run(GOAL);
     for (int u = 1; u <= GOAL; u++) /* 4, 8, 12: before the validation of an epoch */
         check_stopped(u, 0);
 }
 
 TEST(a_run_stops_in_any_validation)
 {
-    whole_run();
+    whole_run(GOAL);
     for (int v = 1; v <= 1 + GOAL / EPOCH; v++) /* the last one follows the goal */
         check_stopped(0, v);
+}
+
+/* What was finished stays as it is, and is measured: once, at an epoch's end or elsewhere. */
+TEST(a_finished_run_is_measured_again)
+{
+    for (int updates = 2 * EPOCH; updates <= 2 * EPOCH + 1; updates++) {
+        whole_run(updates);
+        CHECK_STR(child.out, updates % EPOCH ? "3 validations\n" : "2 validations\n");
+        run(a, b, log_b, updates);
+        CHECK_STR(child.out, "1 validations\n");
+        CHECK_HAS(child.err, "already; --epochs or --updates sets a later goal");
+        check_same_saved(a, b);
+    }
 }
 
 TEST(orders_are_those_of_the_epoch)
@@ -150,4 +164,5 @@ TEST(cells_have_names)
 }
 
 TEST_MAIN(T(a_run_stops_at_any_update), T(a_run_stops_in_any_validation),
-          T(orders_are_those_of_the_epoch), T(cells_have_names))
+          T(a_finished_run_is_measured_again), T(orders_are_those_of_the_epoch),
+          T(cells_have_names))

@@ -122,7 +122,8 @@ static bool measure(kit_run *r)
     double seconds = kit_now() - begin;
     r->elapsed += seconds;
     kit_progress_pause(&r->bar, seconds);
-    r->train_loss = r->loss / (double)r->position;
+    if (r->position > 0)
+        r->train_loss = r->loss / (double)r->position;
     kit_progress_show(&r->bar, "valid", r->valid_loss);
     return true;
 }
@@ -179,13 +180,13 @@ bool kit_run_train(kit_run *r)
 {
     int64_t goal = begin(r);
     double saved = kit_now();
-    bool changed = true;
+    bool changed = true, measured = false;
     kit_progress_start(&r->bar);
     while (!kit_interrupted && (r->done < goal || r->position == r->per_epoch)) {
         changed = true;
         if (r->position < r->per_epoch)
             one_update(r);
-        else if (measure(r))
+        else if ((measured = measure(r)))
             end_epoch(r);
         if (r->position == 0 || kit_now() - saved > SAVING_SECONDS) {
             kit_run_save(r);
@@ -195,8 +196,10 @@ bool kit_run_train(kit_run *r)
     }
     if (changed)
         kit_run_save(r);
-    /* This measure is no part of what was saved: a run with a later goal does not make it. */
-    if (!kit_interrupted && r->position > 0 && measure(r)) {
+    /* This measure is no part of what was saved: a run with a later goal does not make it. A run
+     * that is resumed when it has ended measures again, for what programs tell besides the loss. */
+    bool again = r->position == 0 && r->done > 0 && !measured;
+    if (!kit_interrupted && (r->position > 0 || again) && measure(r) && !again) {
         kit_curve_add(&r->validated, (double)r->done, r->valid_loss);
         log_line(r, true);
     }
