@@ -116,8 +116,8 @@ int kit_args(const kit_usage *usage, int argc, char **argv);
  * leaves those alone: kit_given(&hidden). False for a variable that belongs to no option. */
 bool kit_given(const void *variable);
 
-/* The numbers of an option that is text, such as "10,20,50": at most `room` of them, ascending, from
- * 1 to 1,000,000. Returns how many there are; dies where it is anything else. */
+/* The numbers of an option that is text, such as "10,20,50": at most `room`, ascending, from 1 to
+ * 1,000,000. Returns how many there are; dies where it is anything else. */
 int kit_ascending(const char *name, const char *text, int out[], int room);
 
 /* Sets an option's variable from text as the command line does. `from` names the file that the text

@@ -85,8 +85,8 @@ extern struct kit_settings {
 void kit_run_prepare(const char *format, kit_option *options, size_t n_options, const char *data,
                      const char *const names[], size_t n);
 
-/* A program's first line, where `data` is NULL: that it learns what is made up by the seed, and what
- * that is. To be called after kit_run_prepare, which may restore the seed. */
+/* A program's first line, where `data` is NULL: that it learns what is made up by the seed, and
+ * what that is. To be called after kit_run_prepare, which may restore the seed. */
 void kit_say_made_up(const char *data, const char *which);
 
 /* Restores the options of KIT_MODEL from a file of that format, to load a model without its run. */
