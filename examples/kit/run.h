@@ -1,7 +1,7 @@
 /* run.h: a training run as every example has it: so many updates in so many epochs, watched,
  * logged, plotted, stopped by Ctrl-C, saved, and resumed so that it ends with the same bits as one
- * that was never stopped. This is the one part of the kit that knows the library, by its public
- * headers.
+ * that was never stopped. This and corpus.h are the parts of the kit that know the library, by its
+ * public headers.
  *
  *     static kit_option options[] = {
  *         KIT_SAVED(KIT_MODEL, "hidden", &hidden, "[1,65536]", "N", "units of a layer"),
@@ -170,8 +170,8 @@ void kit_run_end(kit_run *r);
 void kit_run_close(kit_run *r);
 
 /* Trains up to the goal of the settings, from the start or as resumed. Saves at every epoch's end,
- * every five minutes and in the end; measures once more where the end is not that of an epoch. At
- * Ctrl-C it saves, says so, and returns false.
+ * every five minutes and in the end; measures once more where the end is not that of an epoch, or
+ * nothing was left to do. At Ctrl-C it saves, says so, and returns false.
  *
  * A line of the log, at every tenth update and at an epoch's end:
  *     model          the run's name, if it has one
