@@ -223,13 +223,12 @@ TEST(numbers_ascend)
 TEST(made_up_languages_are_drawn_by_the_seed)
 {
     char *made[] = { kit_made_up_sentences(2, 1), kit_made_up_opinions(1, 2, 1),
-                     kit_made_up_tags(1, 1), kit_made_up_pairs(2, 1) };
+                     kit_made_up_tags(1, 1), kit_made_up_pairs(1, 1) };
     static const char *const is[] = {
         "the old birds hunt many birds .\nthe old birds like a dog .\n",
         "it is fun to the end .\nit is fun to the end .\n",
         "the\tDET\nratiluous\tADJ\nlurasuness\tNOUN\nmokisued\tVERB\n.\tPUNCT\n\n",
-        "the big girls find the black tables.\tles filles grandes trouvent les tables noires.\n"
-        "the big dogs want the green boy.\tles chiens grands veulent le garçon vert.\n",
+        "the big girls find the black tables.\tles filles grandes trouvent les tables noires.\n",
     };
     for (int k = 0; k < 4; k++) {
         CHECK_STR(made[k], is[k]);
