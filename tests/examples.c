@@ -156,8 +156,13 @@ TEST(stopped_runs_are_resumed_to_the_same_end)
         { "trees", "--updates 60 --hidden 16" },
         { "wordlm", "--updates 400 --hidden 16 --batch 8 --steps 16 --decay 0.5 --sample 2" },
     };
+#ifdef SANITIZED
+    enum { STEP = 5 };          /* adding, newcell and translate */
+#else
+    enum { STEP = 1 };
+#endif
     char a[400], b[400], log_a[128], log_b[128], out[16384];
-    for (size_t k = 0; k < sizeof runs / sizeof *runs; k++) {
+    for (size_t k = 0; k < sizeof runs / sizeof *runs; k += STEP) {
         const char *name = runs[k].name, *arguments = runs[k].arguments;
         snprintf(log_a, sizeof log_a, "%s", in_folder("a.log"));
         snprintf(log_b, sizeof log_b, "%s", in_folder("b.log"));
