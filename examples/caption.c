@@ -12,8 +12,12 @@
  *     p_k = relu(relu(place_k U + a) V + b)    f = relu([p_1 .. p_9] W + c)
  *
  * The decoder starts from f and attends to p_k + q_k, where q_k is learnt and says which place it
- * is. No picture comes twice: positions, sizes, colours and backgrounds are continuous, and noise
- * is added. Figures are those of pictures that were not learned. */
+ * is, by additive scores (Bahdanau et al. 2015):
+ *
+ *     score_k = v . tanh(h A + (p_k + q_k) B + d)
+ *
+ * No picture comes twice: positions, sizes, colours and backgrounds are continuous, and noise is
+ * added. Figures are those of pictures that were not learned. */
 #include "examples/kit/run.h"
 
 #include <inttypes.h>
@@ -188,7 +192,7 @@ static void build(model *m)
     m->whole = ur_linear_with(ps, "whole", PLACES * features, features, ur_he(), ur_constant(0));
     if (describing()) {
         m->positions = ur_positions_new(ps, "positions", PLACES, features);
-        m->attention = ur_attention_new(ps, "look", UR_SCORE_GENERAL, hidden, features, 0);
+        m->attention = ur_attention_new(ps, "look", UR_SCORE_ADDITIVE, hidden, features, hidden);
         m->rnn = ur_gru(ps, "words", 2 * features, hidden);
         m->decoder.embed = ur_embedding_new(ps, "word", WORDS, features);
         m->decoder.cell = ur_attention_cell(m->rnn, m->attention);
@@ -345,7 +349,7 @@ static void report(model *m)
 int main(int argc, char **argv)
 {
     static model m;
-    kit_settings.epochs = 40;
+    kit_settings.epochs = 20;
     kit_args(&(kit_usage){
         "Learns to describe pictures in words, to name a shape, or to tell how it moves.",
         "caption --save caption.safetensors --plot caption.svg\n"
