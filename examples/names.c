@@ -5,8 +5,9 @@
  *                                                                v = max_t y_t
  *
  * A tenth of the names, drawn by the seed, is never learned; top-1 is the share of these whose
- * likeliest language is right. A batch has names of one length only, so that nothing is padded and
- * a tape's structure comes again. */
+ * likeliest language is right. Settings are to be chosen without them: --tune leaves them out and
+ * holds back a second tenth in their place. A batch has names of one length only, so that nothing
+ * is padded and a tape's structure comes again. */
 #include "examples/kit/run.h"
 
 #include <dirent.h>
@@ -19,6 +20,7 @@
 static const char *data, *name;
 static int hidden = 128, embed = 32, batch = 64;
 static double dropout = 0.3;
+static bool tune;
 
 static kit_option options[] = {
     KIT_OPTION("data", &data, NULL, "FOLDER", "of files LANGUAGE.txt, a name a line"),
@@ -26,6 +28,8 @@ static kit_option options[] = {
     KIT_SAVED(KIT_FIXED, "embed", &embed, "[1,65536]", "N", "numbers that a character becomes"),
     KIT_SAVED(KIT_FIXED, "batch", &batch, "[1,65536]", "N", "names that an update learns"),
     KIT_SAVED(KIT_KEPT, "dropout", &dropout, "[0,1)", "P", "share of inputs and v that becomes 0"),
+    KIT_SAVED(KIT_FIXED, "tune", &tune, NULL, NULL,
+              "leaves out the names held back, and measures with others: to choose settings"),
     KIT_TRAINING,
     KIT_OPTION("name", &name, NULL, "TEXT", "a name to tell the likeliest languages of"),
 };
@@ -37,7 +41,7 @@ enum { MOST_LANGUAGES = 100, LONGEST = 20 }; /* longer names share a bucket, and
 
 static struct {
     char *language[MOST_LANGUAGES];
-    int languages, n, *label;
+    int languages, n, learned, *label;
     char **name;
     ur_params *memory;                  /* of vocabulary, sets and batches */
     ur_vocab *vocab;
@@ -127,16 +131,18 @@ static ur_batches *make_batches(const int which[], int n, bool in_order)
 static void split_names(void)
 {
     int *order = kit_zeros((size_t)all.n, sizeof *order), held = all.n / 10;
+    int test = tune ? held : 0, train = test + held; /* where both begin in that order */
     if (held < 1)
         kit_die("'%s' has %d names, too few to hold back a tenth", data, all.n);
     all.memory = ur_params_new(UR_F32, 0);
     ur_counter *count = ur_counter_new(all.memory);
     kit_order(order, all.n, kit_settings.seed, 0);
-    for (int i = held; i < all.n; i++)
+    for (int i = train; i < all.n; i++)
         ur_count_tokens(count, UR_CHARS, all.name[order[i]], strlen(all.name[order[i]]));
     all.vocab = ur_vocab_new(all.memory, count, UR_WITH_UNK, 1, 0);
-    all.test = make_batches(order, held, true);
-    all.train = make_batches(order + held, all.n - held, false);
+    all.test = make_batches(order + test, held, true);
+    all.learned = all.n - train;
+    all.train = make_batches(order + train, all.learned, false);
     kit_need(all.memory);
     free(order);
 }
@@ -265,7 +271,7 @@ int main(int argc, char **argv)
     m.scoring = kit_run_graph(UR_INFER);
     m.run = (kit_run){ .graph = kit_run_graph(UR_TRAIN), .params = m.params,
                        .optim = kit_run_optim(m.params), .update = update, .validate = validate,
-                       .ctx = &m, .per_epoch = batches, .items = (all.n - all.n / 10) / batches,
+                       .ctx = &m, .per_epoch = batches, .items = all.learned / batches,
                        .unit = "names" };
     kit_pairs_set(&m.run.facts, "data", "%d names of %d languages", all.n, all.languages);
     kit_run_cosine(m.run.optim, batches, 0.05);
