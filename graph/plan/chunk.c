@@ -55,15 +55,15 @@ static void make_chunk(ur__work *w, uint32_t id, bool falling, uint32_t begin, u
     }
     w->next[leader] = next;
     w->role[leader] = R_CHUNK;
-    w->root[leader] = id;
-    w->offset[leader] = 0;
+    ur__lie_in(w, leader, id, 0);
 }
 
 bool ur__pass_chunk(ur__work *w)
 {
     bool falling;
-    const uint32_t n_nodes = ur__on(w->g, UR__BIT_chunk) ? w->n : 0;
-    for (uint32_t id = 0; id < n_nodes; id++) {
+    const uint32_t n_sites = ur__on(w->g, UR__BIT_chunk) ? w->n_sites : 0;
+    for (uint32_t s = 0; s < n_sites; s++) {
+        const uint32_t id = w->site[s];
         if (w->role[id] != R_ACCUMULATE || !progressive(w, id, &falling))
             continue;
         uint32_t n = w->t->node[id].n_in, begin = 0;

@@ -31,19 +31,6 @@ static matrix operand(const ur__work *w, uint32_t id, bool transposed)
     return x;
 }
 
-/* All leading axes of A as rows. Operands of rank above 2 are contiguous. */
-static bool tall(const ur__work *w, uint32_t id)
-{
-    const uint32_t *in = ur__in(w, id);
-    return ur__shape_at(w, in[1])->s.rank == 2 && !ur__attr(w, id)[0];
-}
-
-bool ur__plain_product(const ur__work *w, uint32_t id)
-{
-    return w->t->node[id].op->kind == UR_CONTRACTION &&
-           (tall(w, id) || ur__shape_at(w, id)->s.rank == 2);
-}
-
 enum {
     FEW = 4,                            /* rows of a product for which nothing is worth a copy, */
     SOME = 64,                          /* and for which a copy is not worth keeping */

@@ -10,19 +10,6 @@
 
 enum { SMALL = 8 };
 
-/* What a sum can compute by itself, given that nobody else wants it. */
-static bool mergeable(const ur__work *w, uint32_t u)
-{
-    if (w->uses[u] != 1 || w->goal[u])
-        return false;
-    switch (w->role[u]) {
-    case R_CONTRACTION: return ur__on(w->g, UR__BIT_kmerge);
-    case R_PAD:
-    case R_SCATTER: return ur__on(w->g, UR__BIT_accumulate);
-    default: return false;
-    }
-}
-
 /* The product that term u is under another shape; UINT32_MAX if it is none. */
 static uint32_t reshaped_product(const ur__work *w, uint32_t u)
 {
@@ -42,8 +29,7 @@ static void look_through(ur__work *w, uint32_t id)
     uint32_t *in = w->g->expanded.operand + x->in, shape = UINT32_MAX;
     for (uint32_t i = 0; i < x->n_in; i++) {
         uint32_t u = reshaped_product(w, in[i]);
-        if (w->role[in[i]] == R_CONTRACTION ||
-            (u != UINT32_MAX && shape != UINT32_MAX && w->t->node[u].shape != shape))
+        if (u != UINT32_MAX && shape != UINT32_MAX && w->t->node[u].shape != shape)
             return;
         if (u != UINT32_MAX)
             shape = w->t->node[u].shape;
@@ -58,31 +44,51 @@ static void look_through(ur__work *w, uint32_t id)
     }
 }
 
+/* The terms that sum id computes by itself, since nobody else wants them and their roles are among
+ * those given; returns how many, and in *seen the roles that its terms had. */
+static uint32_t absorb(ur__work *w, uint32_t id, uint32_t roles, uint32_t *seen)
+{
+    const ur__node *x = &w->t->node[id];
+    const uint32_t *const in = ur__in(w, id), *const uses = w->uses, n = x->n_in;
+    uint8_t *const role = w->role;
+    uint32_t products = 0, others = 0, all = 0;
+    for (uint32_t i = 0; i < n; i++) {
+        const uint32_t u = in[i], r = role[u];
+        all |= 1u << r;
+        if (!(roles >> r & 1) || uses[u] != 1 || w->goal[u])
+            continue;
+        role[u] = R_ABSORBED;
+        w->unit[u] = id;
+        products += r == R_CONTRACTION;
+        others += r != R_CONTRACTION;
+    }
+    *seen = all;
+    if (products + others == 0)
+        return 0;
+    const double bytes = (double)ur__shape_at(w, id)->count * (double)ur__type_size(x->type);
+    w->p->merged[UR__BIT_kmerge] += products;
+    w->p->merged[UR__BIT_accumulate] += others;
+    w->p->saved[UR__BIT_kmerge] += products * bytes;
+    w->p->saved[UR__BIT_accumulate] += others * bytes;
+    return products + others;
+}
+
 bool ur__pass_kmerge(ur__work *w)
 {
-    for (uint32_t id = 0; id < w->n; id++) {
+    const bool products = ur__on(w->g, UR__BIT_kmerge);
+    const uint32_t roles = (products ? 1u << R_CONTRACTION : 0) |
+                           (ur__on(w->g, UR__BIT_accumulate) ? 1u << R_PAD | 1u << R_SCATTER : 0);
+    for (uint32_t k = 0; k < w->n_sites; k++) {
+        const uint32_t id = w->site[k];
         if (w->role[id] != R_SUM_MAP)
             continue;
-        const ur__node *x = &w->t->node[id];
-        const uint32_t *in = ur__in(w, id);
-        uint32_t merged = 0;
-        if (ur__on(w->g, UR__BIT_kmerge))
+        uint32_t seen, merged = absorb(w, id, roles, &seen);
+        if (products && seen >> R_ALIAS & 1 && !(seen >> R_CONTRACTION & 1)) {
             look_through(w, id);
-        for (uint32_t i = 0; i < x->n_in; i++)
-            merged += mergeable(w, in[i]);
-        if (!merged && x->n_in <= SMALL)
-            continue;
-        w->role[id] = R_ACCUMULATE;
-        for (uint32_t i = 0; i < x->n_in; i++) {
-            if (!mergeable(w, in[i]))
-                continue;
-            int bit = w->role[in[i]] == R_CONTRACTION ? UR__BIT_kmerge : UR__BIT_accumulate;
-            w->role[in[i]] = R_ABSORBED;
-            w->unit[in[i]] = id;
-            w->p->merged[bit]++;
-            w->p->saved[bit] += (double)ur__shape_at(w, in[i])->count *
-                                (double)ur__type_size(x->type);
+            merged += absorb(w, id, roles, &seen);
         }
+        if (merged || w->t->node[id].n_in > SMALL)
+            w->role[id] = R_ACCUMULATE;
     }
     return true;
 }

@@ -4,19 +4,6 @@
  * store, states). Values known from an earlier run of the same tape are taken as they are. */
 #include "graph/plan/plan.h"
 
-static bool find_effects(ur__work *w)
-{
-    const ur__node *const node = w->t->node;
-    uint32_t n = 0;
-    for (uint32_t id = 0; id < w->n; id++)
-        n += node[id].op->kind == UR_EFFECT;
-    w->effect = ur__bump_take(&w->g->scratch, (n + 1) * sizeof *w->effect);
-    for (uint32_t id = 0; w->effect && id < w->n; id++)
-        if (node[id].op->kind == UR_EFFECT)
-            w->effect[w->n_effects++] = id;
-    return w->effect != NULL;
-}
-
 /* Marks the goals among the tape's nodes; consumers are counted on the tape, not with adjoints. */
 static bool mark_goals(ur__work *w)
 {
@@ -46,9 +33,6 @@ static bool mark_goals(ur__work *w)
         if (x->op->kind == UR_EFFECT ? id >= g->done : wanted)
             goal[map[id]] = 1;
     }
-    for (uint32_t k = 0; k < w->n_effects; k++)
-        if (w->t->node[w->effect[k]].op == &ur__op_deposit)
-            goal[w->effect[k]] = 1;
     return true;
 }
 
@@ -64,22 +48,12 @@ static void take_known(ur__work *w)
     }
 }
 
-static ur__role role_of(const ur_op *op)
-{
-    switch (op->kind) {
-    case UR_LEAF: return R_LEAF;
-    case UR_MAP: return R_MAP;
-    case UR_VIEW: return R_ALIAS;
-    case UR_SLICE: return R_SLICE;
-    case UR_PAD: return R_PAD;
-    case UR_CONCAT: return R_CONCAT;
-    case UR_CONTRACTION: return R_CONTRACTION;
-    case UR_SCATTER: return R_SCATTER;
-    case UR_SUM: return R_SUM_MAP;
-    case UR_EFFECT: return R_EFFECT;
-    default: return R_CALL;
-    }
-}
+static const uint8_t role_of[] = {
+    [UR_OPAQUE] = R_CALL, [UR_MAP] = R_MAP, [UR_LEAF] = R_LEAF, [UR_VIEW] = R_ALIAS,
+    [UR_SLICE] = R_SLICE, [UR_PAD] = R_PAD, [UR_CONCAT] = R_CONCAT,
+    [UR_CONTRACTION] = R_CONTRACTION, [UR_SCATTER] = R_SCATTER, [UR_SUM] = R_SUM_MAP,
+    [UR_REQUEST] = R_CALL, [UR_EFFECT] = R_EFFECT,
+};
 
 static ur__loc leaf_loc(const ur__work *w, uint32_t id)
 {
@@ -128,51 +102,86 @@ static bool count_deposits(ur__work *w)
     return w->deposits != NULL;
 }
 
-/* Whether operands of a node of this kind must be contiguous: those of calls, scatters, reshapes
- * and, of higher rank than 2, of products. */
-static bool strict_about(const ur__work *w, ur_kind kind, uint32_t u)
+/* Operands of calls, scatters, reshapes and of products of higher rank than 2 are contiguous. */
+static void be_strict(ur__work *w, uint32_t id)
 {
-    switch (kind) {
-    case UR_VIEW:
-    case UR_SCATTER:
-    case UR_OPAQUE: return true;
-    case UR_CONTRACTION: return ur__shape_at(w, u)->s.rank != 2;
-    default: return false;
-    }
+    enum { ALWAYS = 1 << UR_VIEW | 1 << UR_SCATTER | 1 << UR_OPAQUE };
+    const ur__node *x = &w->t->node[id];
+    const uint32_t *in = ur__in(w, id);
+    const ur_kind kind = x->op->kind;
+    for (uint32_t i = 0; i < x->n_in; i++)
+        w->strict[in[i]] |= ALWAYS >> kind & 1 || ur__shape_at(w, in[i])->s.rank != 2;
 }
 
-/* From the last node to the first: what is needed, by how many, and its role. */
+static bool take_lists(ur__work *w)
+{
+    ur__bump *const s = &w->g->scratch;
+    w->effect = ur__bump_take(s, (w->n + 1) * sizeof *w->effect);
+    w->site = ur__bump_take(s, (w->n + 1) * sizeof *w->site);
+    return w->effect && w->site;
+}
+
+/* At first every node has memory of its own and is a unit of its own. */
+static void keep_apart(ur__work *w)
+{
+    uint32_t *restrict const root = w->root, *restrict const base = w->base;
+    uint32_t *restrict const unit = w->unit;
+    for (uint32_t id = 0, n = w->n; id < n; id++)
+        root[id] = base[id] = unit[id] = id;
+}
+
+/* From the last node to the first: what is needed, by how many, and its role. The lists are filled
+ * from their ends. */
 static void mark_needed(ur__work *w)
 {
+    enum {
+        SITES = 1 << R_ALIAS | 1 << R_SLICE | 1 << R_CONCAT | 1 << R_SUM_MAP,
+        STRICT = 1 << UR_VIEW | 1 << UR_SCATTER | 1 << UR_OPAQUE | 1 << UR_CONTRACTION
+    };
     const ur__node *const node = w->t->node;
     const uint32_t *const operand = w->t->operand;
-    uint8_t *const role = w->role, *const goal = w->goal, *const strict = w->strict;
+    const ur__shape *const shape = w->g->shape;
+    uint8_t *const role = w->role, *const goal = w->goal;
     uint32_t *const uses = w->uses, *const user = w->user;
+    uint32_t *effect = w->effect + w->n, *site = w->site + w->n;
     for (uint32_t id = w->n; id-- > 0;) {
         const ur__node *x = &node[id];
-        w->root[id] = id;
-        if (role[id] == R_HAVE || (!goal[id] && !uses[id]))
-            continue;
         const ur_kind kind = x->op->kind;
-        role[id] = (uint8_t)role_of(x->op);
+        if (kind == UR_EFFECT) {
+            *--effect = id;
+            goal[id] |= x->op == &ur__op_deposit;
+        }
+        if (role[id] == R_HAVE || !(goal[id] | uses[id]))
+            continue;
+        const uint8_t r = role_of[kind];
+        role[id] = r;
+        if (SITES >> r & 1)
+            *--site = id;
         if (kind == UR_LEAF)
             w->loc[id] = leaf_loc(w, id);
-        const uint32_t *in = operand + x->in;
-        for (uint32_t i = 0; i < x->n_in; i++) {
-            uint32_t u = in[i];
+        for (const uint32_t *in = operand + x->in, *end = in + x->n_in; in < end; in++) {
+            const uint32_t u = *in;
             uses[u]++;
             user[u] = id;
-            strict[u] |= strict_about(w, kind, u);
         }
+        if (STRICT >> kind & 1 && (kind != UR_CONTRACTION || shape[x->shape].s.rank != 2))
+            be_strict(w, id);
     }
+    w->n_effects = (uint32_t)(w->effect + w->n - effect);
+    w->n_sites = (uint32_t)(w->site + w->n - site);
+    w->effect = effect;
+    w->site = site;
 }
 
 bool ur__pass_live(ur__work *w)
 {
-    if (!find_effects(w) || !mark_goals(w) || !count_deposits(w))
+    if (!take_lists(w) || !mark_goals(w))
         return ur__out_of_memory(&w->g->owner);
+    keep_apart(w);
     take_known(w);
     mark_needed(w);
+    if (!count_deposits(w))
+        return ur__out_of_memory(&w->g->owner);
     for (size_t i = 0; i < w->g->n_kept; i++) {         /* known ones are none */
         uint32_t id = w->map[w->g->kept[i].id];
         if (id != UINT32_MAX && w->role[id] == R_HAVE)

@@ -57,9 +57,11 @@ static bool prepare(ur__work *w)
     w->user = ur__bump_alloc(s, n * sizeof *w->user);
     w->stride = ur__bump_alloc(s, n * sizeof *w->stride);
     w->loc = ur__bump_alloc(s, n * sizeof *w->loc);
+    w->shift = ur__bump_alloc(s, n * sizeof *w->shift);
     w->gang = ur__bump_alloc(s, n * sizeof *w->gang);
     w->numbered = ur__bump_alloc(s, n * sizeof *w->numbered);
     w->root = ur__bump_take(s, n * sizeof *w->root);
+    w->base = ur__bump_take(s, n * sizeof *w->base);
     w->offset = ur__bump_take(s, n * sizeof *w->offset);
     w->level = ur__bump_take(s, n * sizeof *w->level);
     w->unit = ur__bump_take(s, n * sizeof *w->unit);
@@ -69,7 +71,8 @@ static bool prepare(ur__work *w)
     w->number = ur__bump_take(s, n * sizeof *w->number);
     return w->role && w->goal && w->strict && w->stored && w->again && w->begun && w->mode &&
            w->thick && w->uses && w->user && w->stride && w->loc && w->gang && w->numbered &&
-           w->root && w->offset && w->level && w->unit && w->pos && w->order && w->next && w->number;
+           w->root && w->base && w->shift && w->offset && w->level && w->unit && w->pos &&
+           w->order && w->next && w->number;
 }
 
 /* The steps, and what texts say of them after the expanded tape is gone. */

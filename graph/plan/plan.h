@@ -242,10 +242,13 @@ typedef struct ur__work {
     uint32_t *user;             /* the last of them */
     uint32_t *root;             /* whose memory it lies in; itself normally */
     int64_t *offset;            /* elements from the root's begin */
+    uint32_t *placed, n_placed; /* those with another root, each once */
     uint32_t *base;             /* after views: the root of the root, and so on, and the offset */
     int64_t *shift;             /* from its begin */
     uint32_t *effect;           /* the nodes that are effects, in order */
-    uint32_t n_effects;
+    uint32_t *site;             /* those that are part of others, or others of them: views, slices,
+                                   concats and sums; in order */
+    uint32_t n_effects, n_sites;
     ptrdiff_t **stride;         /* NULL: contiguous */
     uint32_t *level, *unit, *pos;
     uint32_t *order;            /* units in order of execution, by their last node */
@@ -294,10 +297,10 @@ static inline bool ur__elementwise(const ur__work *w, uint32_t id)
     return ur__is_map(w->role[id]);
 }
 /* Computed by a step of its own (and so able to be computed anywhere). */
+enum { UR__COMPUTED = (2 << R_CHUNK) - (1 << R_MAP) - (1 << R_ABSORBED) };      /* a bit a role */
 static inline bool ur__computed(const ur__work *w, uint32_t id)
 {
-    uint8_t r = w->role[id];
-    return r >= R_MAP && r <= R_CHUNK && r != R_ABSORBED;
+    return UR__COMPUTED >> w->role[id] & 1;
 }
 
 /* How many deposits write the gradient that this one writes: 1, or 2 for several. */
@@ -321,6 +324,7 @@ static inline ur__loc ur__where(const ur__work *w, uint32_t id)
     l.offset += (uint64_t)w->shift[id] * ur__type_size(w->t->node[id].type);
     return l;
 }
+void ur__lie_in(ur__work *w, uint32_t id, uint32_t of, int64_t offset);
 bool ur__find_roots(ur__work *w);       /* once views and chunks are known */
 static inline void ur__natural_strides(const ur_shape *s, ptrdiff_t stride[UR_MAX_RANK])
 {
@@ -347,8 +351,15 @@ bool ur__emit_move(ur__work *w, uint32_t node, ur__loc x, const ptrdiff_t *x_ste
                    const ptrdiff_t *y_step, const ur_shape *s, int write, uint32_t slot);
 /* Says which right operands are worth panels. */
 void ur__find_thick(ur__work *w);
-/* Whether a contraction has no batch loop, so that it can be a term of a merged one. */
-bool ur__plain_product(const ur__work *w, uint32_t id);
+/* Whether a contraction has no batch loop, so that it can be a term of a merged one: its result is
+ * a matrix, or all leading axes of A are rows (operands of rank above 2 are contiguous). */
+static inline bool ur__plain_product(const ur__work *w, uint32_t id)
+{
+    if (w->t->node[id].op->kind != UR_CONTRACTION)
+        return false;
+    return ur__shape_at(w, id)->s.rank == 2 ||
+           (!ur__attr(w, id)[0] && ur__shape_at(w, ur__in(w, id)[1])->s.rank == 2);
+}
 
 ur__plan *ur__plan_new(ur_graph *g);                    /* of the tape as it is; not cached */
 

@@ -7,16 +7,21 @@
  *   sums of padded parts       likewise, where the parts tile the sum: the adjoint of the above */
 #include "graph/plan/plan.h"
 
-/* Follows every chain of roots to its end. */
+/* Puts id into the memory of another value, from which pass on it has no memory of its own. */
+void ur__lie_in(ur__work *w, uint32_t id, uint32_t of, int64_t offset)
+{
+    w->root[id] = of;
+    w->offset[id] = offset;
+    w->placed[w->n_placed++] = id;
+}
+
+/* Follows the chains of roots of what was placed to their ends. */
 bool ur__find_roots(ur__work *w)
 {
-    w->base = ur__bump_take(&w->g->scratch, w->n * sizeof *w->base);
-    w->shift = ur__bump_take(&w->g->scratch, w->n * sizeof *w->shift);
-    if (!w->base || !w->shift)
-        return ur__out_of_memory(&w->g->owner);
     const uint32_t *const root = w->root;
     const int64_t *const offset = w->offset;
-    for (uint32_t id = 0; id < w->n; id++) {
+    for (uint32_t k = 0; k < w->n_placed; k++) {
+        const uint32_t id = w->placed[k];
         uint32_t of = id;
         int64_t at = 0;
         for (; root[of] != of; of = root[of])
@@ -35,11 +40,26 @@ static bool leading(const ur_shape *s, int64_t axis)
     return true;
 }
 
+/* Elements of one index along an axis. */
+static int64_t inner(const ur_shape *s, int64_t axis)
+{
+    int64_t n = 1;
+    for (int i = (int)axis + 1; i < s->rank; i++)
+        n *= s->dim[i];
+    return n;
+}
+
 static void alias(ur__work *w, uint32_t id, uint32_t of, int64_t offset)
 {
     w->role[id] = R_ALIAS;
-    w->root[id] = of;
-    w->offset[id] = offset;
+    ur__lie_in(w, id, of, offset);
+}
+
+static void count_view(ur__work *w, uint32_t id)
+{
+    w->p->merged[UR__BIT_views]++;
+    w->p->saved[UR__BIT_views] += (double)(ur__shape_at(w, id)->count *
+                                           ur__type_size(w->t->node[id].type));
 }
 
 static bool view_slice(ur__work *w, uint32_t id)
@@ -47,23 +67,18 @@ static bool view_slice(ur__work *w, uint32_t id)
     uint32_t u = ur__in(w, id)[0];
     const int64_t *a = ur__attr(w, id);
     const ur_shape *s = &ur__shape_at(w, u)->s, *out = &ur__shape_at(w, id)->s;
-    ptrdiff_t stride[UR_MAX_RANK] = { 0 };
-    ur__strides(w, u, stride);
-    int64_t offset = a[1] * stride[a[0]];
     if (!w->stride[u] && leading(s, a[0])) {
-        alias(w, id, u, offset);
+        alias(w, id, u, a[1] * inner(s, a[0]));
     } else if (!w->strict[id] && !w->goal[id] && out->rank == s->rank) {
-        w->stride[id] = ur__bump_alloc(&w->g->scratch, sizeof stride);
+        w->stride[id] = ur__bump_alloc(&w->g->scratch, UR_MAX_RANK * sizeof **w->stride);
         if (!w->stride[id])
             return ur__out_of_memory(&w->g->owner);
-        memcpy(w->stride[id], stride, sizeof stride);
-        alias(w, id, u, offset);
+        ur__strides(w, u, w->stride[id]);
+        alias(w, id, u, a[1] * w->stride[id][a[0]]);
     } else {
         return true;
     }
-    w->p->merged[UR__BIT_views]++;
-    w->p->saved[UR__BIT_views] += (double)ur__shape_at(w, id)->count *
-                                  (double)ur__type_size(w->t->node[id].type);
+    count_view(w, id);
     return true;
 }
 
@@ -73,11 +88,8 @@ static void place(ur__work *w, uint32_t u, uint32_t of, int64_t offset)
     if (!ur__computed(w, u) || w->root[u] != u || w->goal[u] ||
         w->t->node[u].type != w->t->node[of].type)
         return;
-    w->root[u] = of;
-    w->offset[u] = offset;
-    w->p->merged[UR__BIT_views]++;
-    w->p->saved[UR__BIT_views] += (double)ur__shape_at(w, u)->count *
-                                  (double)ur__type_size(w->t->node[u].type);
+    ur__lie_in(w, u, of, offset);
+    count_view(w, u);
 }
 
 static void place_parts(ur__work *w, uint32_t id)
@@ -100,10 +112,7 @@ static int64_t part_begin(const ur__work *w, uint32_t pad)
     const ur_shape *s = &ur__shape_at(w, pad)->s;
     if (w->role[pad] != R_ABSORBED || w->t->node[pad].op->kind != UR_PAD || !leading(s, a[0]))
         return -1;
-    int64_t row = 1;
-    for (int i = (int)a[0] + 1; i < s->rank; i++)
-        row *= s->dim[i];
-    return a[1] * row;
+    return a[1] * inner(s, a[0]);
 }
 
 /* A sum of nothing but scattered rows adds them while they are in the cache. */
@@ -118,8 +127,8 @@ static bool place_rows(ur__work *w, uint32_t id)
     for (uint32_t i = 0; i < x->n_in; i++) {
         uint32_t u = ur__in(w, id)[i];
         w->role[u] = R_ROWS;
-        w->root[u] = id;
-        w->offset[u] = 0;
+        w->unit[u] = u;
+        ur__lie_in(w, u, id, 0);
     }
     w->stored[id] = UR__GATHERED;
     return true;
@@ -138,11 +147,8 @@ static void note_slice(const ur__work *w, slices *s, uint32_t id)
     const int64_t *a = ur__attr(w, id);
     uint32_t u = ur__in(w, id)[0];
     const ur_shape *from = &ur__shape_at(w, u)->s;
-    int64_t row = 1, begin, end;
-    for (int i = (int)a[0] + 1; i < from->rank; i++)
-        row *= from->dim[i];
-    begin = a[1] * row;
-    end = begin + (int64_t)ur__shape_at(w, id)->count;
+    const int64_t begin = a[1] * inner(from, a[0]);
+    const int64_t end = begin + (int64_t)ur__shape_at(w, id)->count;
     s->shared |= !leading(from, a[0]) || (s->n && begin < s->end && end > s->begin);
     s->begin = !s->n || begin < s->begin ? begin : s->begin;
     s->end = !s->n || end > s->end ? end : s->end;
@@ -153,12 +159,14 @@ static void note_slice(const ur__work *w, slices *s, uint32_t id)
 static slices *find_slices(const ur__work *w)
 {
     slices *s = ur__bump_take(&w->g->scratch, w->n * sizeof *s);
-    for (uint32_t id = 0; s && id < w->n; id++)
-        if (w->role[id] == R_SLICE)
-            s[ur__in(w, id)[0]] = (slices){ .n = 0 };
-    for (uint32_t id = 0; s && id < w->n; id++)
-        if (w->role[id] == R_SLICE)
-            note_slice(w, &s[ur__in(w, id)[0]], id);
+    const uint32_t *const site = w->site, n = s ? w->n_sites : 0;
+    const uint8_t *const role = w->role;
+    for (uint32_t k = 0; k < n; k++)
+        if (role[site[k]] == R_SLICE)
+            s[ur__in(w, site[k])[0]] = (slices){ .n = 0 };
+    for (uint32_t k = 0; k < n; k++)
+        if (role[site[k]] == R_SLICE)
+            note_slice(w, &s[ur__in(w, site[k])[0]], site[k]);
     return s;
 }
 
@@ -190,8 +198,7 @@ static void place_seed(ur__work *w, const slices *s, uint32_t id)
         if (w->root[seed] != id)
             return;
     } else {
-        w->root[id] = w->root[seed];
-        w->offset[id] = w->offset[seed];
+        ur__lie_in(w, id, w->root[seed], w->offset[seed]);
     }
     w->stored[id] = UR__SEEDED;
 }
@@ -207,6 +214,7 @@ static void place_sum(ur__work *w, uint32_t id)
         int64_t at = part_begin(w, in[i]);
         if (at < 0)
             return;
+        w->offset[in[i]] = at;
         int64_t n = (int64_t)ur__shape_at(w, ur__in(w, in[i])[0])->count;
         rising = rising && at == up;
         falling = falling && at + n == down;
@@ -218,12 +226,12 @@ static void place_sum(ur__work *w, uint32_t id)
     w->stored[id] = UR__TILED;
     for (uint32_t i = 0; i < x->n_in; i++) {
         uint32_t part = ur__in(w, in[i])[0];
-        int64_t at = part_begin(w, in[i]);
+        const int64_t at = w->offset[in[i]];
         place(w, part, id, at);
         if (w->root[part] != id || w->offset[part] != at || w->role[part] == R_ALIAS) {
             w->role[in[i]] = R_PART;
-            w->root[in[i]] = id;
-            w->offset[in[i]] = at;
+            w->unit[in[i]] = in[i];
+            ur__lie_in(w, in[i], id, at);
         }
     }
 }
@@ -232,9 +240,11 @@ bool ur__pass_views(ur__work *w)
 {
     bool on = ur__on(w->g, UR__BIT_views);
     const slices *s = find_slices(w);
-    if (!s)
+    w->placed = ur__bump_take(&w->g->scratch, w->n * sizeof *w->placed);
+    if (!s || !w->placed)
         return ur__out_of_memory(&w->g->owner);
-    for (uint32_t id = 0; id < w->n; id++) {
+    for (uint32_t k = 0; k < w->n_sites; k++) {
+        const uint32_t id = w->site[k];
         switch (w->role[id]) {
         case R_ALIAS:
             alias(w, id, ur__in(w, id)[0], 0);
