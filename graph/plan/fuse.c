@@ -11,175 +11,248 @@
  * rule was given, or else 1 - y^2 would be computed in the forward pass and kept. */
 #include "graph/plan/plan.h"
 
-static uint32_t find(uint32_t *parent, uint32_t x)
+/* Of a node, what those that read it ask about, in one place. */
+typedef struct spot {
+    int32_t level;                      /* below 0 of what is known before the run */
+    uint32_t kin;                       /* of elementwise nodes: shape and type; 0 others */
+    int32_t latest;                     /* level at which it is read, if elementwise or a leaf */
+    uint32_t reader;                    /* 1 + the last elementwise node that read it outside its
+                                           cluster */
+} spot;
+
+enum { KNOWN = -1, SOON = 8 };
+static const uint32_t LEAF = UINT32_MAX;    /* the kin of leaves */
+
+typedef struct fusion {
+    ur__work *w;
+    spot *spot;
+    uint32_t *map, n_maps;              /* the elementwise nodes */
+    uint32_t *read;                     /* room for what a node reads */
+} fusion;
+
+static inline void raise(int32_t *level, int32_t to)
 {
-    while (parent[x] != x) {
-        parent[x] = parent[parent[x]];
-        x = parent[x];
-    }
-    return x;
+    *level = to > *level ? to : *level;
 }
 
-static inline bool alike(const ur__node *x, const ur__node *y)
+/* Levels are even for products, calls and moves, and odd for clusters. The level of an elementwise
+ * node, or `least`. What it reads of another kin is stored. */
+static inline int32_t level_of_map(const fusion *f, const spot *spots, const uint32_t *in,
+                                   const uint32_t *end, uint32_t kin, int32_t least)
 {
-    return x->shape == y->shape && x->type == y->type;
-}
-
-static bool fusable(const ur__work *w, uint32_t u, uint32_t v)
-{
-    return ur__elementwise(w, u) && alike(&w->t->node[u], &w->t->node[v]);
-}
-
-/* Levels are even for products, calls and moves, and odd for clusters. */
-static inline uint32_t level_of(const ur__work *w, uint32_t id, bool map, bool fuse)
-{
-    const ur__node *const node = w->t->node, *x = &node[id];
-    const uint32_t *in = w->t->operand + x->in;
-    const uint8_t *const role = w->role;
-    const uint32_t *const levels = w->level;
-    const bool alias = role[id] == R_ALIAS;
-    uint32_t level = map, anchor = w->t->origin[id].anchor;
-    for (uint32_t i = 0; i < x->n_in; i++) {
-        uint32_t u = in[i], at = levels[u];         /* 0 of what is known before the run */
-        if (role[u] <= R_HAVE)
+    uint8_t *const stored = f->w->stored;
+    int32_t level = 1;
+    raise(&level, least | 1);
+    for (; in < end; in++) {
+        const spot *s = &spots[*in];
+        if (s->kin == kin) {
+            raise(&level, s->level);
             continue;
-        if (!alias && !(map && fuse && ur__is_map(role[u]) && alike(&node[u], x)))
-            at = map ? (at + 1) | 1 : (at | 1) + 1;
-        level = at > level ? at : level;
-    }
-    if (anchor && role[anchor] > R_HAVE && !alias) {
-        uint32_t at = levels[anchor];
-        at = map ? at | 1 : at + (at & 1);
-        level = at > level ? at : level;
+        }
+        raise(&level, (s->level + 1) | 1);
+        if (s->kin && s->kin != LEAF)
+            stored[*in] = UR__STORED | UR__FAR;
     }
     return level;
 }
 
-/* Joins id with the elementwise node of its level that read u before it, if it can be. */
-static void join_reader(const ur__work *w, uint32_t *parent, uint32_t *last, uint32_t u,
-                        uint32_t id)
+/* The level of another node, or `least`. What it reads is stored. */
+static inline int32_t level_of_other(const fusion *f, spot *spots, const uint32_t *in,
+                                     const uint32_t *end, int32_t least)
 {
-    uint32_t v = *last - 1;
-    if (*last && w->level[v] == w->level[id] && fusable(w, v, id) && w->role[u] != R_LEAF &&
-        w->t->node[u].shape == w->t->node[id].shape)
-        parent[find(parent, v)] = find(parent, id);
-    *last = id + 1;
+    uint8_t *const stored = f->w->stored;
+    uint32_t *const read = f->read, n = 0;
+    int32_t level = least + (least & 1);
+    for (; in < end; in++) {
+        const spot *s = &spots[*in];
+        raise(&level, (s->level | 1) + 1);
+        if (!s->kin)
+            continue;
+        read[n++] = *in;
+        if (s->kin != LEAF)
+            stored[*in] = UR__STORED | UR__FAR;
+    }
+    while (n > 0)
+        raise(&spots[read[--n]].latest, level);
+    return level;
 }
 
-/* Levels, and clusters as trees of `parent`. */
-static void form_clusters(ur__work *w, uint32_t *parent, uint32_t *reader, bool fuse)
+/* A view of what is at that level, or a value known before the run, reads it as well. */
+static void read_at(const fusion *f, int32_t level, const uint32_t *in, const uint32_t *end)
 {
+    for (; in < end; in++) {
+        spot *s = &f->spot[*in];
+        raise(&s->latest, level);
+        if (s->kin && s->kin != LEAF)
+            f->w->stored[*in] = UR__STORED | UR__FAR;
+    }
+}
+
+/* The levels of all nodes, and a list of the elementwise ones. */
+static void find_levels(fusion *f, bool fuse)
+{
+    ur__work *const w = f->w;
     const ur__node *const node = w->t->node;
-    const uint32_t *const operand = w->t->operand;
+    const ur__origin *const origin = w->t->origin;
+    const uint32_t *const operand = w->t->operand, n = w->n;
     const uint8_t *const role = w->role;
-    uint32_t *const level = w->level;
-    for (uint32_t id = 0; id < w->n; id++) {
-        const bool map = ur__is_map(role[id]);
-        parent[id] = id;
-        level[id] = role[id] > R_HAVE ? level_of(w, id, map, fuse) : 0;
-        if (!map || !fuse)
-            continue;
-        const uint32_t *in = operand + node[id].in;
-        for (uint32_t i = 0; i < node[id].n_in; i++) {
-            uint32_t u = in[i];
-            if (level[u] == level[id] && fusable(w, u, id))
-                parent[find(parent, u)] = find(parent, id);
-            else
-                join_reader(w, parent, &reader[u], u, id);
+    uint32_t *const levels = w->level;
+    spot *const spots = f->spot;
+    for (uint32_t id = 0; id < n; id++) {
+        const ur__node *x = &node[id];
+        const uint32_t *const in = operand + x->in, *const end = in + x->n_in;
+        const uint32_t anchor = origin[id].anchor;
+        const uint8_t r = role[id];
+        int32_t level = anchor ? spots[anchor].level : KNOWN;
+        uint32_t kin = 0;
+        if (ur__is_map(r)) {
+            kin = 1 + (fuse ? x->shape << 2 | x->type : id);
+            level = level_of_map(f, spots, in, end, kin, level);
+            f->map[f->n_maps++] = id;
+        } else if (r > R_ALIAS) {
+            level = level_of_other(f, spots, in, end, level);
+        } else {
+            level = KNOWN;
+            kin = r == R_LEAF ? LEAF : 0;
+            if (r == R_ALIAS)
+                level = spots[*in].level > 0 ? spots[*in].level : 0;
+            if (r >= R_HAVE)
+                read_at(f, level, in, end);
+        }
+        spots[id] = (spot){ .level = level, .kin = kin };
+        levels[id] = level > 0 ? (uint32_t)level : 0;
+    }
+}
+
+/* Puts the cluster of x into that of id, the last node so far: `unit` points from each node of a
+ * cluster to a later one, and from the last one to itself. */
+static inline void unite(uint32_t *unit, uint32_t x, uint32_t id)
+{
+    while (unit[x] != x) {
+        uint32_t next = unit[x];
+        unit[x] = id;
+        x = next;
+    }
+    unit[x] = id;
+}
+
+/* Joins elementwise nodes with what they read in their level, and with the elementwise node of
+ * their level that read the same before them. What they read of other levels is stored. */
+static void form_clusters(const fusion *f)
+{
+    const ur__work *const w = f->w;
+    const ur__node *const node = w->t->node;
+    uint32_t *const unit = w->unit;
+    uint8_t *const stored = w->stored;
+    spot *const spots = f->spot;
+    for (uint32_t k = 0; k < f->n_maps; k++) {
+        const uint32_t id = f->map[k], *in = ur__in(w, id), *const end = in + node[id].n_in;
+        const int32_t level = spots[id].level;
+        const uint32_t kin = spots[id].kin;
+        if (w->goal[id])
+            stored[id] = UR__STORED | UR__FAR;
+        for (; in < end; in++) {
+            const uint32_t u = *in;
+            spot *const s = &spots[u];
+            raise(&s->latest, level);
+            if (s->kin == kin && s->level == level) {
+                unite(unit, u, id);
+                continue;
+            }
+            if (s->kin != LEAF) {
+                const uint32_t v = s->reader - 1;
+                if (s->reader && spots[v].kin == kin && spots[v].level == level &&
+                    node[u].shape == node[id].shape)
+                    unite(unit, v, id);
+                if (s->kin == kin)
+                    stored[u] |= UR__STORED;
+                s->reader = id + 1;
+            }
         }
     }
 }
 
 /* Gathered rows to which products are added are gathered just before, not all at the beginning. */
-static void sink_seed(ur__work *w, uint32_t id)
+static void sink_seeds(const fusion *f)
 {
-    uint32_t root = w->root[id];
-    if (root != id && w->role[id] == R_CALL && w->stored[root] == UR__SEEDED)
-        w->level[id] = w->level[root] - 2;
-}
-
-/* What others than the cluster want is stored; the rest lives in tiles only. Of each node, the
- * latest level at which it is read, and in *far those that a node which cannot compute them again
- * reads outside their cluster. */
-static void find_readers(ur__work *w, uint32_t *latest, uint8_t *far)
-{
-    const ur__node *const node = w->t->node;
-    const uint32_t *const operand = w->t->operand, *const unit = w->unit, *const level = w->level;
-    const uint8_t *const role = w->role, *const goal = w->goal;
-    uint8_t *const stored = w->stored;
-    for (uint32_t id = 0; id < w->n; id++) {
-        if (role[id] == R_DEAD)
+    ur__work *const w = f->w;
+    for (uint32_t k = 0; k < w->n_placed; k++) {
+        const uint32_t id = w->placed[k], root = w->root[id];
+        if (w->role[id] != R_CALL || w->stored[root] != UR__SEEDED)
             continue;
-        const ur__node *x = &node[id];
-        const uint32_t *in = operand + x->in, at = level[id], own = unit[id];
-        const bool map = ur__is_map(role[id]);
-        for (uint32_t i = 0; i < x->n_in; i++) {
-            uint32_t u = in[i];
-            latest[u] = at > latest[u] ? at : latest[u];
-            if (!ur__is_map(role[u]) || (map && unit[u] == own))
-                continue;
-            stored[u] = UR__STORED;
-            far[u] |= unit[u] != own && (!map || !alike(&node[u], x));
-        }
-        if (goal[id]) {
-            far[id] = 1;
-            if (map)
-                stored[id] = UR__STORED;
+        const int32_t level = f->spot[root].level - 2;
+        w->level[id] = (uint32_t)level;
+        for (uint32_t i = 0; i < w->t->node[id].n_in; i++) {
+            spot *s = &f->spot[ur__in(w, id)[i]];
+            s->latest = level > s->latest ? level : s->latest;
         }
     }
 }
-
-enum { SOON = 8 };
 
 /* A map of one operand that is needed about as long anyway, as tanh(c) of a long short-term memory
  * is, is computed again by those who need it: cheaper than to write it to memory and read it. */
-static bool recomputed(const ur__work *w, const uint32_t *latest, uint32_t id)
+static void compute_again(const fusion *f)
 {
-    const ur__node *x = &w->t->node[id];
-    if (w->role[id] != R_MAP || x->n_in != 1 || w->root[id] != id || w->t->origin[id].anchor)
-        return false;
-    uint32_t u = ur__in(w, id)[0];
-    bool kept = ur__elementwise(w, u) ? w->stored[u] && !w->again[u] : w->role[u] == R_LEAF;
-    return kept && alike(&w->t->node[u], x) && latest[u] + SOON >= latest[id];
+    ur__work *const w = f->w;
+    const ur__node *const node = w->t->node;
+    size_t n = 0, bytes = 0;
+    for (uint32_t k = 0; k < f->n_maps; k++) {
+        const uint32_t id = f->map[k];
+        const ur__node *x = &node[id];
+        if (w->stored[id] != UR__STORED || x->n_in != 1 || w->role[id] != R_MAP)
+            continue;
+        const uint32_t u = ur__in(w, id)[0], kin = f->spot[u].kin;
+        if (w->root[id] != id || w->t->origin[id].anchor || node[u].shape != x->shape ||
+            node[u].type != x->type || f->spot[u].latest + SOON < f->spot[id].latest ||
+            !kin || (kin != LEAF && !w->stored[u]))
+            continue;
+        w->again[id] = 1;
+        w->stored[id] = 0;
+        bytes += ur__shape_at(w, id)->count * ur__type_size(x->type);
+        n++;
+    }
+    w->p->merged[UR__BIT_recompute] += n;
+    w->p->saved[UR__BIT_recompute] += (double)bytes;
 }
 
-/* What elementwise nodes need not write to memory. */
-static void count_saved(ur__work *w, const uint32_t *latest, const uint8_t *far, bool recompute)
+/* From the last elementwise node to the first: the last one of its cluster, which stands for it,
+ * and the cluster's members as a list in order of the tape, which that one's `user` begins. */
+static void link_members(const fusion *f)
 {
-    for (uint32_t id = 0; id < w->n; id++) {
-        if (!ur__elementwise(w, id))
-            continue;
-        double *saved = w->stored[id] ? NULL : &w->p->saved[UR__BIT_fuse];
-        if (recompute && w->stored[id] && !far[id] && recomputed(w, latest, id)) {
-            w->again[id] = 1;
-            w->stored[id] = 0;
-            w->p->merged[UR__BIT_recompute]++;
-            saved = &w->p->saved[UR__BIT_recompute];
-        }
-        if (saved)
-            *saved += (double)ur__shape_at(w, id)->count *
-                      (double)ur__type_size(w->t->node[id].type);
+    ur__work *const w = f->w;
+    const ur__node *const node = w->t->node;
+    const ur__shape *const shape = w->g->shape;
+    const uint8_t *const stored = w->stored, *const again = w->again;
+    uint32_t *const unit = w->unit, *const next = w->next, *const user = w->user;
+    size_t clusters = 0, bytes = 0;
+    for (uint32_t k = f->n_maps; k-- > 0;) {
+        const uint32_t id = f->map[k], u = unit[unit[id]];
+        unit[id] = u;
+        next[id] = u == id ? UINT32_MAX : user[u];
+        user[u] = id;
+        clusters += u == id;
+        if (!(stored[id] | again[id]))
+            bytes += shape[node[id].shape].count * ur__type_size(node[id].type);
     }
+    w->p->merged[UR__BIT_fuse] += f->n_maps - clusters;
+    w->p->saved[UR__BIT_fuse] += (double)bytes;
 }
 
 bool ur__pass_fuse(ur__work *w)
 {
     const bool fuse = ur__on(w->g, UR__BIT_fuse);
-    uint32_t *parent = ur__bump_take(&w->g->scratch, w->n * sizeof *parent);
-    uint32_t *reader = ur__bump_alloc(&w->g->scratch, w->n * sizeof *reader);
-    uint32_t *latest = ur__bump_alloc(&w->g->scratch, w->n * sizeof *latest);
-    uint8_t *far = ur__bump_alloc(&w->g->scratch, w->n);
-    if (!parent || !reader || !latest || !far)
+    ur__bump *const s = &w->g->scratch;
+    fusion f = { .w = w };
+    f.spot = ur__bump_take(s, w->n * sizeof *f.spot);
+    f.map = ur__bump_take(s, w->n * sizeof *f.map);
+    f.read = ur__bump_take(s, w->t->n_operands * sizeof *f.read);
+    if (!f.spot || !f.map || !f.read)
         return ur__out_of_memory(&w->g->owner);
-    form_clusters(w, parent, reader, fuse);
-    for (uint32_t id = 0; id < w->n; id++) {
-        if (w->role[id] == R_ABSORBED)
-            continue;
-        sink_seed(w, id);
-        w->unit[id] = ur__elementwise(w, id) ? find(parent, id) : id;
-        w->p->merged[UR__BIT_fuse] += w->unit[id] != id;
-    }
-    find_readers(w, latest, far);
-    count_saved(w, latest, far, fuse && ur__on(w->g, UR__BIT_recompute));
+    find_levels(&f, fuse);
+    form_clusters(&f);
+    sink_seeds(&f);
+    if (fuse && ur__on(w->g, UR__BIT_recompute))
+        compute_again(&f);
+    link_members(&f);
     return true;
 }

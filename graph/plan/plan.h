@@ -223,6 +223,7 @@ enum {
     UR__GATHERED,                       /* a sum of scattered rows, added once they are there */
     UR__CHUNKED,                        /* a sum of products, added some at a time */
     UR__SEEDED,                         /* a sum: one term is computed in its place, others add */
+    UR__FAR = 8,                        /* with UR__STORED: by some that cannot compute it again */
 };
 
 typedef struct ur__work {

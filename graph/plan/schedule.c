@@ -9,24 +9,6 @@ static inline bool is_unit(const ur__work *w, uint32_t id)
     return w->unit[id] == id && (ur__computed(w, id) || w->role[id] == R_EFFECT);
 }
 
-/* Members of a cluster as a list in order of the tape, headed by `head`. */
-static void link_members(ur__work *w, uint32_t *tail)
-{
-    const uint32_t *const unit = w->unit;
-    uint32_t *const next = w->next, *const user = w->user;
-    for (uint32_t id = 0; id < w->n; id++) {
-        if (!ur__elementwise(w, id))
-            continue;
-        uint32_t u = unit[id];
-        if (tail[u])
-            next[tail[u] - 1] = id;
-        else
-            user[u] = id;               /* a unit's own entry: its first member from here on */
-        tail[u] = id + 1;
-        next[id] = UINT32_MAX;
-    }
-}
-
 bool ur__pass_schedule(ur__work *w)
 {
     const uint32_t *const level = w->level, *const unit = w->unit;
@@ -35,8 +17,7 @@ bool ur__pass_schedule(ur__work *w)
         if (w->role[id] > R_HAVE && level[id] >= levels)
             levels = level[id] + 1;
     uint32_t *const count = ur__bump_alloc(&w->g->scratch, (levels + 1) * sizeof *count);
-    uint32_t *const tail = ur__bump_alloc(&w->g->scratch, w->n * sizeof *tail);
-    if (!count || !tail)
+    if (!count)
         return ur__out_of_memory(&w->g->owner);
     for (uint32_t id = 0; id < w->n; id++)
         if (is_unit(w, id)) {
@@ -53,6 +34,5 @@ bool ur__pass_schedule(ur__work *w)
     for (uint32_t id = 0; id < w->n; id++)
         if (unit[id] != id && (ur__computed(w, id) || w->role[id] == R_ABSORBED))
             pos[id] = pos[unit[id]];
-    link_members(w, tail);
     return true;
 }
