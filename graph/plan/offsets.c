@@ -16,77 +16,113 @@ static size_t round_up(size_t n)
     return (n + ALIGN - 1) / ALIGN * ALIGN;
 }
 
-/* When roots are written first and read or written last. `reader` is who reads a root last, as long
- * as all its last readers are elementwise and walk it as their own index space. */
-static void measure_lives(ur__work *w)
+/* Of roots: 1 + the position at which one is written first, or 0; and its end: the position at
+ * which it is written or read last, above who reads it there: 1 + the last node, as long as all of
+ * them are elementwise and walk it as their own index space, or OTHER; 0 nobody. The end is the
+ * greatest of what is noted. */
+typedef struct lives {
+    uint32_t *first;
+    uint64_t *end;
+} lives;
+static const uint32_t OTHER = UINT32_MAX;
+
+static inline uint64_t end_of(uint32_t pos, uint32_t reader)
 {
-    const ur__node *const node = w->t->node;
-    const uint32_t *const operand = w->t->operand, *const base = w->base, *const pos = w->pos;
-    const uint8_t *const role = w->role, *const stored = w->stored, *const goal = w->goal;
-    uint32_t *const first = w->first, *const last = w->last, *const reader = w->reader;
-    for (uint32_t id = 0; id < w->n; id++)
-        first[id] = UINT32_MAX;
-    for (uint32_t id = 0; id < w->n; id++) {
-        const ur__node *x = &node[id];
-        const uint32_t *in = operand + x->in, own = base[id];
-        const bool map = ur__is_map(role[id]), computed = ur__computed(w, id);
-        const bool effect = role[id] == R_EFFECT, state = x->op == &ur__op_state_out;
-        const uint32_t wrote = goal[id] && !effect ? w->n_units : computed ? pos[id] : 0;
-        if (computed && (!map || stored[id]) && pos[id] < first[own])
-            first[own] = pos[id];
-        if (wrote > last[own] && (goal[id] || !map || stored[id])) {
-            last[own] = wrote;
-            reader[own] = 0;
-        }
-        if (!computed && !effect && role[id] != R_ABSORBED)
+    return (uint64_t)pos << 32 | reader;
+}
+
+static inline void note(uint64_t *end, uint64_t seen)
+{
+    *end = seen > *end ? seen : *end;
+}
+
+/* What an elementwise node reads. Within its cluster that says nothing: whatever is stored of it
+ * is read later, too. */
+static void note_map(const ur__work *w, uint64_t *end, uint32_t id, uint32_t pos)
+{
+    const ur__node *const node = w->t->node, *const x = &node[id];
+    const uint32_t *in = ur__in(w, id), *const last = in + x->n_in, *const unit = w->unit;
+    const uint32_t own = unit[id];
+    for (; in < last; in++) {
+        if (unit[*in] == own)
             continue;
-        const uint32_t at = state ? w->n_units : pos[id];
-        for (uint32_t i = 0; i < x->n_in; i++) {
-            uint32_t u = ur__source(w, id, in[i]), r = base[u];
-            if (at < last[r])
-                continue;
-            if (at > last[r])
-                reader[r] = 0;
-            last[r] = at;
-            if (effect)
-                continue;
-            if (u != r || !map || node[u].shape != x->shape || node[u].type != x->type)
-                reader[r] = UINT32_MAX;
-            else if (reader[r] < id + 1)
-                reader[r] = id + 1;
-        }
+        const uint32_t u = ur__source(w, id, *in), r = w->base[u];
+        const bool same = u == r && node[u].shape == x->shape && node[u].type == x->type;
+        note(&end[r], end_of(pos, same ? id + 1 : OTHER));
     }
 }
 
+/* The lives of all roots; a list of those that are written, in order of the tape. */
+static uint32_t measure_lives(const ur__work *w, lives l, uint32_t *roots)
+{
+    const ur__node *const node = w->t->node;
+    const uint32_t *const operand = w->t->operand, *const base = w->base, *const unit = w->unit;
+    const uint32_t *const pos = w->pos, n = w->n;
+    const uint8_t *const role = w->role, *const stored = w->stored;
+    uint32_t n_roots = 0;
+    for (uint32_t id = 0; id < n; id++) {
+        const uint8_t r = role[id];
+        if (!((UR__COMPUTED | 1u << R_ABSORBED) >> r & 1))
+            continue;
+        const uint32_t at = pos[unit[id]], own = base[id];
+        const bool map = ur__is_map(r);
+        if (r != R_ABSORBED && (!map || stored[id])) {
+            if (!l.first[own] || at < l.first[own] - 1)
+                l.first[own] = at + 1;
+            note(&l.end[own], end_of(at, 0));
+            if (own == id)
+                roots[n_roots++] = id;
+        }
+        if (map) {
+            note_map(w, l.end, id, at);
+            continue;
+        }
+        const uint32_t *in = operand + node[id].in, *const end = in + node[id].n_in;
+        for (const uint64_t seen = end_of(at, OTHER); in < end; in++)
+            note(&l.end[base[*in]], seen);
+    }
+    for (uint32_t k = 0; k < w->n_effects; k++) {
+        const uint32_t id = w->effect[k];
+        const uint32_t at = node[id].op == &ur__op_state_out ? w->n_units : pos[id];
+        for (uint32_t i = 0; i < node[id].n_in && role[id] == R_EFFECT; i++)
+            note(&l.end[base[ur__in(w, id)[i]]], end_of(at, 0));
+    }
+    return n_roots;
+}
+
 /* Where results outlive the run: goals with memory of their own go to the data block. */
-static bool place_goals(ur__work *w)
+static bool place_goals(ur__work *w, uint64_t *end)
 {
     ur_graph *g = w->g;
     ur__plan *p = w->p;
     size_t n = 0, used = g->data_used;
-    for (size_t id = 0; id < g->tape.n; id++) {
-        uint32_t x = w->map[id];
-        n += x != UINT32_MAX && w->goal[x] && w->role[x] != R_EFFECT;
+    uint32_t *const goal = ur__bump_take(&g->scratch, g->tape.n * sizeof *goal);
+    uint32_t *const at = ur__bump_take(&g->scratch, w->n * sizeof *at);
+    for (size_t id = 0; goal && id < g->tape.n; id++) {
+        const uint32_t x = w->map[id];
+        if (x != UINT32_MAX && w->goal[x] && w->role[x] != R_EFFECT)
+            goal[n++] = (uint32_t)id;
     }
-    p->kept = ur__bump_alloc(&p->memory, (n + 1) * sizeof *p->kept);
-    uint32_t *at = ur__bump_alloc(&g->scratch, w->n * sizeof *at);
-    if (!p->kept || !at)
+    p->kept = ur__bump_take(&p->memory, (n + 1) * sizeof *p->kept);
+    if (!p->kept || !goal || !at)
         return ur__out_of_memory(&g->owner);
-    for (size_t id = 0; id < g->tape.n; id++) {
-        uint32_t x = w->map[id];
-        if (x == UINT32_MAX || !w->goal[x] || w->role[x] == R_EFFECT)
+    for (size_t k = 0; k < n; k++)
+        at[w->map[goal[k]]] = UINT32_MAX;
+    for (uint32_t k = 0; k < n; k++) {
+        const uint32_t x = w->map[goal[k]];
+        if (at[x] != UINT32_MAX) {
+            p->kept[k] = (ur__kept){ goal[k], p->kept[at[x]].loc };
             continue;
-        if (!at[x]) {
-            ur__loc l = { UR__DATA, used };
-            used += round_up(ur__shape_at(w, x)->count * ur__type_size(w->t->node[x].type));
-            if (w->root[x] == x && !ur__is_leaf(w->t->node[x].op))
-                w->loc[x] = l;
-            p->kept[p->n_kept] = (ur__kept){ (uint32_t)id, l };
-            at[x] = (uint32_t)++p->n_kept;
-        } else {
-            p->kept[p->n_kept++] = (ur__kept){ (uint32_t)id, p->kept[at[x] - 1].loc };
         }
+        ur__loc l = { UR__DATA, used };
+        used += round_up(ur__shape_at(w, x)->count * ur__type_size(w->t->node[x].type));
+        if (w->root[x] == x && !ur__is_leaf(w->t->node[x].op))
+            w->loc[x] = l;
+        note(&end[w->base[x]], end_of(w->n_units, 0));
+        p->kept[k] = (ur__kept){ goal[k], l };
+        at[x] = k;
     }
+    p->n_kept = n;
     p->data_end = used;
     return true;
 }
@@ -152,23 +188,17 @@ static unsigned log_of(size_t n)
 /* Size classes: four to every power of two, so at most a quarter is lost. */
 static unsigned class_of(size_t bytes, size_t *rounded)
 {
-    size_t units = bytes / ALIGN ? bytes / ALIGN : 1;
+    size_t units = bytes > ALIGN ? (bytes + ALIGN - 1) / ALIGN : 1;
     unsigned log = log_of(units), shift = log >= 2 ? log - 2 : 0;
-    units = ((units - 1) >> shift) + 1;             /* of so many, up to 8 */
+    units = ((units - 1) >> shift) + 1;             /* of so many: 4 to 8, or fewer */
     *rounded = (units << shift) * ALIGN;
-    log = log_of(units << shift);
-    return 4 * log + (unsigned)((units << shift >> (log >= 2 ? log - 2 : 0)) & 3);
-}
-
-/* The size class of a root, and what a piece of it takes. */
-static unsigned class_of_root(const ur__work *w, uint32_t r, size_t *bytes)
-{
-    return class_of(round_up(ur__shape_at(w, r)->count * ur__type_size(w->t->node[r].type)),
-                    bytes);
+    return 4 * shift + (unsigned)units;
 }
 
 typedef struct pieces {
+    lives l;
     uint32_t *dying, *chain;            /* roots by last position, linked */
+    uint8_t *class;                     /* of the piece that a root took */
     uint32_t free_list[CLASSES];        /* 1 + root whose piece is free */
     uint32_t *free_next;
     size_t end;
@@ -180,102 +210,113 @@ enum { FEW = 12 };
  * blocks are read before they are written. So the gates of a cell become their own gradients. */
 static bool take_over(ur__work *w, pieces *f, uint32_t r, uint32_t pos)
 {
+    const ur__node *const node = w->t->node;
     if (!ur__elementwise(w, r))
         return false;
     uint32_t d = f->dying[pos];
     for (int tries = 0; d && tries < FEW; d = f->chain[d - 1], tries++) {
-        uint32_t x = d - 1, reader = w->reader[x];
-        if (reader == 0 || reader == UINT32_MAX || w->first[x] >= pos ||
-            w->t->node[x].shape != w->t->node[r].shape ||
-            w->t->node[x].type != w->t->node[r].type ||
+        const uint32_t x = d - 1, reader = (uint32_t)f->l.end[x];
+        if (reader == 0 || reader == OTHER || f->l.first[x] - 1 >= pos ||
+            node[x].shape != node[r].shape || node[x].type != node[r].type ||
             reader - 1 > r || (reader - 1 == r && w->role[r] == R_SUM_MAP))
             continue;
         w->loc[r] = w->loc[x];
-        w->reader[x] = UINT32_MAX;
-        w->first[x] = UINT32_MAX;       /* its piece is not its own any more */
+        f->class[r] = f->class[x];
+        f->l.first[x] = 0;              /* its piece is not its own any more */
         return true;
     }
     return false;
 }
 
 /* A call's result can lie over the operand that its op names. */
-static bool call_over(ur__work *w, uint32_t r, uint32_t pos)
+static bool call_over(ur__work *w, pieces *f, uint32_t r, uint32_t pos)
 {
     const ur__node *x = &w->t->node[r];
     if (w->role[r] != R_CALL || !x->op->in_place)
         return false;
     uint32_t u = ur__in(w, r)[x->op->in_place - 1];
-    if (w->root[u] != u || w->loc[u].region != UR__ARENA || w->first[u] >= pos ||
-        w->last[u] != pos || w->t->node[u].shape != x->shape || w->t->node[u].type != x->type)
+    if (w->root[u] != u || w->loc[u].region != UR__ARENA || f->l.first[u] - 1 >= pos ||
+        f->l.end[u] >> 32 != pos || w->t->node[u].shape != x->shape ||
+        w->t->node[u].type != x->type)
         return false;
     for (uint32_t i = 0, seen = 0; i < x->n_in; i++)
         if (ur__root(w, ur__in(w, r)[i]) == u && ++seen > 1)
             return false;
     w->loc[r] = w->loc[u];
-    w->first[u] = UINT32_MAX;           /* its piece is not its own any more */
+    f->class[r] = f->class[u];
+    f->l.first[u] = 0;                  /* its piece is not its own any more */
     return true;
 }
 
 static void take(ur__work *w, pieces *f, uint32_t r)
 {
+    const ur__node *x = &w->t->node[r];
     size_t bytes;
-    unsigned k = class_of_root(w, r, &bytes);
-    uint64_t offset;
+    const unsigned k = class_of(w->g->shape[x->shape].count * ur__type_size(x->type), &bytes);
+    uint64_t offset = f->end;
     if (f->free_list[k]) {
         uint32_t dead = f->free_list[k] - 1;
         f->free_list[k] = f->free_next[dead];
         offset = w->loc[dead].offset;
     } else {
-        offset = f->end;
         f->end += bytes;
     }
+    f->class[r] = (uint8_t)k;
     w->loc[r] = (ur__loc){ UR__ARENA, offset };
 }
 
-static void release(ur__work *w, pieces *f, uint32_t r)
+static void release(pieces *f, uint32_t r)
 {
-    size_t bytes;
-    unsigned k = class_of_root(w, r, &bytes);
+    const unsigned k = f->class[r];
     f->free_next[r] = f->free_list[k];
     f->free_list[k] = r + 1;
 }
 
-bool ur__pass_offsets(ur__work *w)
+/* Hands out memory in order of execution. */
+static void walk(ur__work *w, pieces *f, const uint32_t *roots, uint32_t n_roots, uint32_t *born,
+                 uint32_t *born_next)
 {
-    ur_graph *g = w->g;
-    const size_t n = w->n, units = w->n_units;
-    pieces f = { .end = 0 };
-    uint32_t *born = ur__bump_alloc(&g->scratch, (units + 1) * sizeof *born);
-    uint32_t *born_next = ur__bump_take(&g->scratch, n * sizeof *born_next);
-    f.dying = ur__bump_alloc(&g->scratch, (units + 1) * sizeof *f.dying);
-    f.chain = ur__bump_take(&g->scratch, n * sizeof *f.chain);
-    f.free_next = ur__bump_take(&g->scratch, n * sizeof *f.free_next);
-    w->first = ur__bump_take(&g->scratch, n * sizeof *w->first);
-    w->last = ur__bump_alloc(&g->scratch, n * sizeof *w->last);
-    w->reader = ur__bump_alloc(&g->scratch, n * sizeof *w->reader);
-    if (!born || !born_next || !f.dying || !f.chain || !f.free_next || !w->first || !w->last ||
-        !w->reader)
-        return ur__out_of_memory(&g->owner);
-    measure_lives(w);
-    if (!place_goals(w))
-        return false;
-    place_gradients(w);
-    for (uint32_t id = 0; id < w->n; id++) {
-        if (w->first[id] == UINT32_MAX || w->loc[id].region != UR__NOWHERE)
+    for (uint32_t k = 0; k < n_roots; k++) {
+        const uint32_t id = roots[k], first = f->l.first[id] - 1, last = f->l.end[id] >> 32;
+        if (w->loc[id].region != UR__NOWHERE)
             continue;
-        born_next[id] = born[w->first[id]];
-        born[w->first[id]] = id + 1;
-        f.chain[id] = f.dying[w->last[id]];
-        f.dying[w->last[id]] = id + 1;
+        born_next[id] = born[first];
+        born[first] = id + 1;
+        f->chain[id] = f->dying[last];
+        f->dying[last] = id + 1;
     }
     for (uint32_t pos = 0; pos < w->n_units; pos++) {
         for (uint32_t r = born[pos]; r; r = born_next[r - 1])
-            if (w->usual || (!take_over(w, &f, r - 1, pos) && !call_over(w, r - 1, pos)))
-                take(w, &f, r - 1);
-        for (uint32_t r = f.dying[pos]; r; r = f.chain[r - 1])
-            if (w->first[r - 1] != UINT32_MAX && !w->usual)
-                release(w, &f, r - 1);
+            if (w->usual || (!take_over(w, f, r - 1, pos) && !call_over(w, f, r - 1, pos)))
+                take(w, f, r - 1);
+        for (uint32_t r = f->dying[pos]; r; r = f->chain[r - 1])
+            if (f->l.first[r - 1] && !w->usual)
+                release(f, r - 1);
     }
-    w->p->arena_bytes = f.end;
+    w->p->arena_bytes = f->end;
+}
+
+bool ur__pass_offsets(ur__work *w)
+{
+    ur__bump *const s = &w->g->scratch;
+    const size_t n = w->n, units = w->n_units;
+    pieces f = { .end = 0 };
+    uint32_t *born = ur__bump_alloc(s, (units + 1) * sizeof *born);
+    uint32_t *born_next = ur__bump_take(s, n * sizeof *born_next);
+    uint32_t *roots = ur__bump_take(s, n * sizeof *roots);
+    f.dying = ur__bump_alloc(s, (units + 1) * sizeof *f.dying);
+    f.chain = ur__bump_take(s, n * sizeof *f.chain);
+    f.free_next = ur__bump_take(s, n * sizeof *f.free_next);
+    f.class = ur__bump_take(s, n);
+    f.l.first = ur__bump_alloc(s, n * sizeof *f.l.first);
+    f.l.end = ur__bump_alloc(s, n * sizeof *f.l.end);
+    if (!born || !born_next || !roots || !f.dying || !f.chain || !f.free_next || !f.class ||
+        !f.l.first || !f.l.end)
+        return ur__out_of_memory(&w->g->owner);
+    const uint32_t n_roots = measure_lives(w, f.l, roots);
+    if (!place_goals(w, f.l.end))
+        return false;
+    place_gradients(w);
+    walk(w, &f, roots, n_roots, born, born_next);
     return true;
 }

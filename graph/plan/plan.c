@@ -58,7 +58,7 @@ static bool prepare(ur__work *w)
     w->stride = ur__bump_alloc(s, n * sizeof *w->stride);
     w->loc = ur__bump_alloc(s, n * sizeof *w->loc);
     w->shift = ur__bump_alloc(s, n * sizeof *w->shift);
-    w->gang = ur__bump_alloc(s, n * sizeof *w->gang);
+    w->gang = ur__bump_take(s, n * sizeof *w->gang);
     w->numbered = ur__bump_alloc(s, n * sizeof *w->numbered);
     w->root = ur__bump_take(s, n * sizeof *w->root);
     w->base = ur__bump_take(s, n * sizeof *w->base);

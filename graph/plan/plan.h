@@ -251,19 +251,18 @@ typedef struct ur__work {
                                    concats and sums; in order */
     uint32_t n_effects, n_sites;
     ptrdiff_t **stride;         /* NULL: contiguous */
-    uint32_t *level, *unit, *pos;
+    uint32_t *level, *unit;
+    uint32_t *pos;              /* in order[], of units */
     uint32_t *order;            /* units in order of execution, by their last node */
     uint32_t n_units;
     size_t level_begin;         /* the first step of the level under way */
     uint32_t *gang;             /* 1 + the sum with which it takes turns, or 0 */
     uint32_t *next;             /* members of a cluster in order of the tape; terms of a chunk */
     ur__loc *loc;               /* of roots */
-    uint32_t *first, *last;     /* positions of roots */
     uint32_t *numbered;         /* 1 + the unit for which `number` holds */
     int *number;                /* pointer number in a program */
     void *room;                 /* in which clusters are described */
     size_t room_bytes;
-    uint32_t *reader;           /* the last node that reads a root, 1 + id; 0 not elementwise */
 } ur__work;
 
 bool ur__pass_live(ur__work *w);
