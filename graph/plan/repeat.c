@@ -79,9 +79,11 @@ static inline int describe(const ur__expansion *e, uint32_t id, uint32_t adjoint
     return n;
 }
 
-static inline ur__lesson **place(ur__expansion *e, const uint64_t word[], int n)
+/* Not by the address of the op: which lesson takes the place of which is the same in every process,
+ * and so is the plan. */
+static inline ur__lesson **place(ur__expansion *e, const ur_op *op, const uint64_t word[], int n)
 {
-    uint64_t h = word[0];
+    uint64_t h = (uint64_t)op->kind << 8 ^ (uint64_t)op->row << 16 ^ (uint64_t)op->name[0];
     for (int i = 1; i < n; i++)
         h = ur__blend(h, word[i]);
     return &e->lessons[(h ^ h >> 32) % TABLE];
@@ -132,7 +134,7 @@ bool ur__repeat_rule(ur__expansion *e, uint32_t id, uint32_t adjoint)
     uint64_t word[WORDS];
     uint32_t known[KNOWN];
     const int n = e->lessons ? describe(e, id, adjoint, word) : 0;
-    const ur__lesson *l = n ? *place(e, word, n) : NULL;
+    const ur__lesson *l = n ? *place(e, ur__at(g, id)->op, word, n) : NULL;
     if (!l || l->n_words != n || !same_words(l->word, word, n))
         return false;
     const ur__node *x = ur__at(g, id);
@@ -232,5 +234,5 @@ void ur__learn_rule(ur__expansion *e, uint32_t id, uint32_t adjoint, size_t befo
     }
     memcpy(l->word, word, (size_t)n * sizeof *word);
     l->n_words = n;
-    *place(e, word, n) = l;
+    *place(e, w.x->op, word, n) = l;
 }
