@@ -119,7 +119,7 @@ bool ur__by_rows(const ur_graph *g, ur__member *m, const ur__step *s, size_t *ro
 bool ur__append_step(ur__work *w, const ur__step *like, void *body)
 {
     ur__plan *p = w->p;
-    if (!ur__reserve(&p->step, &p->step_cap, p->n_steps + 1, sizeof *p->step))
+    if (!ur__room(&p->step, &p->step_cap, p->n_steps + 1, sizeof *p->step))
         return ur__out_of_memory(&w->g->owner);
     p->step[p->n_steps] = *like;
     p->step[p->n_steps++].body = body;
