@@ -31,11 +31,24 @@ static inline bool ur__room(void *array_pointer, size_t *cap, size_t n, size_t s
 typedef struct ur__chunk ur__chunk;
 typedef struct ur__bump {
     ur__chunk *first, *now;
+    char *next;                 /* where in `now` the next piece begins, */
+    size_t room;                /* and how many bytes are left there */
     size_t bytes;               /* held in chunks */
 } ur__bump;
+/* A piece that does not fit into what is left of the chunk under way. */
+void *ur__bump_take_next(ur__bump *b, size_t bytes);
 /* 16-byte aligned, zeroed or (take) as they come; NULL without memory. */
 void *ur__bump_alloc(ur__bump *b, size_t bytes);
-void *ur__bump_take(ur__bump *b, size_t bytes);
+static inline void *ur__bump_take(ur__bump *b, size_t bytes)
+{
+    if (bytes - 1 >= b->room)   /* none at all, too */
+        return ur__bump_take_next(b, bytes);
+    const size_t piece = (bytes + 15) & ~(size_t)15;
+    char *p = b->next;
+    b->next += piece;
+    b->room -= piece;
+    return p;
+}
 void ur__bump_reset(ur__bump *b);
 void ur__bump_free(ur__bump *b);
 

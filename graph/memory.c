@@ -62,8 +62,8 @@ static char *align(void *p)
 
 struct ur__chunk {
     ur__chunk *next;
-    char *data;         /* aligned, `room` bytes, of which `used` are given out */
-    size_t room, used;
+    char *data;         /* aligned */
+    size_t room;
 };
 
 /* Bytes of a chunk as it was allocated. */
@@ -94,21 +94,17 @@ static ur__chunk *next_chunk(ur__bump *b, size_t bytes)
     }
     c->next = *here;
     *here = c;
-    c->used = 0;
+    b->next = c->data;
+    b->room = c->room;
     return b->now = c;
 }
 
-void *ur__bump_take(ur__bump *b, size_t bytes)
+void *ur__bump_take_next(ur__bump *b, size_t bytes)
 {
     if (bytes > PTRDIFF_MAX / 2)
         return NULL;
     bytes = bytes ? (bytes + PIECE - 1) & ~(size_t)(PIECE - 1) : PIECE;
-    ur__chunk *c = b->now;
-    if ((!c || c->room - c->used < bytes) && !(c = next_chunk(b, bytes)))
-        return NULL;
-    void *p = c->data + c->used;
-    c->used += bytes;
-    return p;
+    return bytes <= b->room || next_chunk(b, bytes) ? ur__bump_take(b, bytes) : NULL;
 }
 
 void *ur__bump_alloc(ur__bump *b, size_t bytes)
@@ -120,6 +116,7 @@ void *ur__bump_alloc(ur__bump *b, size_t bytes)
 void ur__bump_reset(ur__bump *b)
 {
     b->now = NULL;      /* the next piece enters the first chunk that is large enough */
+    b->room = 0;
 }
 
 void ur__bump_free(ur__bump *b)
