@@ -185,6 +185,7 @@ typedef struct ur__panel {
     ptrdiff_t k, n;             /* of the right operand */
     uint64_t offset;            /* in g->panels */
     uint64_t version;           /* of the values that were packed; 0 none */
+    uint64_t planned;           /* the last planning that renews it, by g->plannings */
 } ur__panel;
 
 struct ur_graph {
@@ -241,6 +242,7 @@ struct ur_graph {
     size_t n_dropped;
     ur__bump scratch;           /* of planning */
     size_t plans_made, plans_cached;
+    uint64_t plannings;         /* emissions of steps so far */
     double record_ns, plan_ns, record_start;
     const ur__plan *last_plan;
     void *pool;

@@ -220,11 +220,7 @@ bool ur__cut_blocks(ur__segmenting *s)
 {
     ur__plan *p = s->w->p;
     ur__step *step = p->step;
-    const size_t bytes = p->step_cap * sizeof *step;
     blocks b = { .s = s, .step = step, .n = p->n_steps, .rows = find_rows(step, p->n_steps) };
-    p->step = NULL;
-    p->n_steps = p->step_cap = 0;
-    bool ok = prepare(&b) && find_cuts(&b) && append_all(&b);
-    ur__realloc(step, bytes, 0);
-    return ok;
+    p->n_steps = s->w->step_cap = 0;
+    return prepare(&b) && find_cuts(&b) && append_all(&b);
 }

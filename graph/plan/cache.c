@@ -28,7 +28,7 @@ static bool same(const ur_graph *g, const ur__plan *p, uint64_t kept)
 
 static size_t bytes_of(const ur__plan *p)
 {
-    return p->memory.bytes + p->step_cap * sizeof *p->step + p->consts.bytes;
+    return p->memory.bytes + p->consts.bytes;
 }
 
 /* A tape whose plan was dropped before anybody asked for it comes again: the room was too small. */
@@ -88,8 +88,6 @@ void ur__plan_free(ur_graph *g, ur__plan *p)
 {
     if (g->last_plan == p)
         g->last_plan = NULL;
-    ur__realloc(p->step, p->step_cap * sizeof *p->step, 0);
-    ur__realloc(p->packed, p->packed_cap * sizeof *p->packed, 0);
     ur__block_free(&p->consts);
     ur__bump_free(&p->memory);
     ur__realloc(p, sizeof *p, 0);

@@ -316,8 +316,10 @@ bool ur__emit_program(ur__work *w, uint32_t unit)
         return true;
     const ur__program *p = program_of(&d);
     const size_t n = (size_t)(d.n_in + d.n_out);
-    ur__programmed *body = NULL;
-    if (!p || !(body = ur__add_step(w, UR__PROGRAM, unit, sizeof *body + n * sizeof *body->loc)))
+    if (!p)
+        return false;
+    ur__programmed *body = ur__bump_take(&w->p->memory, sizeof *body + n * sizeof *body->loc);
+    if (!ur__add_step(w, UR__PROGRAM, unit, body))
         return false;
     body->program = p;
     for (int i = 0; i < d.n_in; i++)

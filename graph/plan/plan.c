@@ -71,20 +71,23 @@ static bool prepare(ur__work *w)
            w->offset && w->level && w->unit && w->pos && w->order && w->next && w->number;
 }
 
-/* What texts say of the steps after the expanded tape is gone. */
-static bool keep_labels(ur__work *w)
+/* The steps, and what texts say of them after the expanded tape is gone. */
+static bool keep_steps(ur__work *w)
 {
     ur__plan *p = w->p;
-    p->label = ur__bump_alloc(&p->memory, (p->n_steps + 1) * sizeof *p->label);
-    if (!p->label)
+    ur__step *step = ur__bump_take(&p->memory, p->n_steps * sizeof *step);
+    p->label = ur__bump_take(&p->memory, p->n_steps * sizeof *p->label);
+    if (!step || !p->label)
         return ur__out_of_memory(&w->g->owner);
     for (size_t i = 0; i < p->n_steps; i++) {
         uint32_t id = p->step[i].node;
-        p->label[i] = (ur__label){ .op = w->t->node[id].op, .at = w->t->origin[id].at,
-                                   .adjoint = w->t->origin[id].anchor != 0,
-                                   .shape = w->t->node[id].shape,
-                                   .scope = w->t->origin[id].scope };
+        const ur__origin *from = &w->t->origin[id];
+        step[i] = p->step[i];
+        p->label[i] = (ur__label){ .op = w->t->node[id].op, .at = from->at,
+                                   .adjoint = from->anchor != 0,
+                                   .shape = w->t->node[id].shape, .scope = from->scope };
     }
+    p->step = step;
     return true;
 }
 
@@ -122,7 +125,7 @@ static bool build(ur_graph *g, ur__plan *p, size_t usual)
               ur__pass_fuse(&w) && ur__pass_chunk(&w) && ur__find_roots(&w) &&
               ur__pass_schedule(&w) && ur__pass_nmerge(&w) && ur__pass_offsets(&w) &&
               ur__pass_emit(&w) && (usual ? ur__pass_segment(&w) : ur__pass_bands(&w)) &&
-              keep_labels(&w);
+              keep_steps(&w);
     p->consts = g->consts;              /* the leaves that rules made belong to the plan now */
     memset(&g->consts, 0, sizeof g->consts);
     return ok && !g->owner.failed;

@@ -176,7 +176,7 @@ struct ur__plan {
     uint64_t kept_hash;
     /* what runs */
     ur__step *step;
-    size_t n_steps, step_cap;
+    size_t n_steps;
     ur__program *programs[64];          /* by hash */
     ur__routine *routines[64];
     ur__commit *commit;
@@ -186,8 +186,6 @@ struct ur__plan {
     size_t n_nodes, arena_bytes, data_end, scratch_bytes;
     uint64_t arena_bias;                /* the arena begins at this offset (segment.c) */
     ur__block consts;
-    uint32_t *packed;                   /* panels that it renews */
-    size_t n_packed, packed_cap;
     uint8_t **deposits;                 /* [slot][parameter]: 0, or how its gradient is written */
     size_t n_deposit_slots;
     ur__label *label;                   /* of each step */
@@ -248,6 +246,7 @@ typedef struct ur__work {
     uint32_t *level, *unit, *pos;
     uint32_t *order;            /* units in order of execution, by their last node */
     uint32_t n_units;
+    size_t step_cap;            /* of the plan's steps, while they are made */
     size_t level_begin;         /* the first step of the level under way */
     uint32_t *gang;             /* 1 + the sum with which it takes turns, or 0 */
     uint32_t *next;             /* members of a cluster in order of the tape; terms of a chunk */
@@ -257,6 +256,7 @@ typedef struct ur__work {
     int *number;                /* pointer number in a program */
     void *room;                 /* in which clusters are described */
     size_t room_bytes;
+    uint32_t *panel;            /* 1 + that of a right operand, as it is and transposed; 0 yet */
     uint32_t *reader;           /* the last node that reads a root, 1 + id; 0 not elementwise */
 } ur__work;
 
@@ -334,17 +334,24 @@ static inline void ur__strides(const ur__work *w, uint32_t id, ptrdiff_t stride[
         ur__natural_strides(&ur__shape_at(w, id)->s, stride);
 }
 
-/* emit_*.c: appends steps. */
-void *ur__add_step(ur__work *w, ur__what what, uint32_t node, size_t bytes);
+/* emit_*.c: appends steps. Bodies are taken from the plan's memory before, not zeroed; a NULL one
+ * means that there was no memory. The steps themselves lie in scratch memory until all are there. */
+ur__step *ur__add_step(ur__work *w, ur__what what, uint32_t node, void *body);
+bool ur__more_steps(ur__work *w);                       /* room for one at least */
 bool ur__emit_program(ur__work *w, uint32_t unit);
 bool ur__emit_contraction(ur__work *w, uint32_t node, const uint32_t *terms, size_t n_terms,
                           int write, uint32_t slot);
 bool ur__emit_accumulate(ur__work *w, uint32_t node);
 bool ur__emit_call(ur__work *w, uint32_t node);
-bool ur__emit_move(ur__work *w, uint32_t node, ur__loc x, const ptrdiff_t *x_step, ur__loc y,
-                   const ptrdiff_t *y_step, const ur_shape *s, int write, uint32_t slot);
-/* Whether a contraction has no batch loop, so that it can be a term of a merged one. */
-bool ur__plain_product(const ur__work *w, uint32_t id);
+/* Whether a contraction has no batch loop, so that it can be a term of a merged one: its result is
+ * a matrix, or all leading axes of A are rows (operands of rank above 2 are contiguous). */
+static inline bool ur__plain_product(const ur__work *w, uint32_t id)
+{
+    if (w->t->node[id].op->kind != UR_CONTRACTION)
+        return false;
+    return ur__shape_at(w, id)->s.rank == 2 ||
+           (!ur__attr(w, id)[0] && ur__shape_at(w, ur__in(w, id)[1])->s.rank == 2);
+}
 
 ur__plan *ur__plan_new(ur_graph *g);                    /* of the tape as it is; not cached */
 

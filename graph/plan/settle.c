@@ -345,7 +345,6 @@ bool ur__settle(ur__segmenting *s, ur__choice *c)
 {
     ur__plan *p = s->w->p;
     ur__step *step = p->step;
-    const size_t bytes = p->step_cap * sizeof *step;
     const ur__instance **place = ur__bump_alloc(&s->w->g->scratch,
                                                 (s->touch_room + 1) * sizeof *place);
     if (!place)
@@ -355,8 +354,7 @@ bool ur__settle(ur__segmenting *s, ur__choice *c)
     if (!again)
         return ur__out_of_memory(&s->w->g->owner);
     p->arena_bytes = c->bytes;
-    p->step = NULL;
-    p->n_steps = p->step_cap = 0;
+    p->n_steps = s->w->step_cap = 0;
     bool ok = true;
     for (size_t i = 0; ok && i < s->n_packs; i++)
         ok = ur__append_step(s->w, &step[i], NULL);
@@ -365,6 +363,5 @@ bool ur__settle(ur__segmenting *s, ur__choice *c)
         p->merged[UR__BIT_segment] += e->what == UR__AGAIN;
         ok = append_entry(s, c, e, again[k], place);
     }
-    ur__realloc(step, bytes, 0);
     return ok;
 }
