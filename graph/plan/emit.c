@@ -4,7 +4,7 @@
 bool ur__more_steps(ur__work *w)
 {
     ur__plan *p = w->p;
-    const size_t cap = w->step_cap ? 2 * w->step_cap : w->n_units + 64;
+    const size_t cap = w->step_cap ? 2 * w->step_cap : 2 * (size_t)w->n_units + 64;
     ur__step *step = ur__bump_take(&w->g->scratch, cap * sizeof *step);
     if (!step)
         return ur__out_of_memory(&w->g->owner);

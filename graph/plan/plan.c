@@ -57,7 +57,7 @@ static bool prepare(ur__work *w)
     w->stride = ur__bump_alloc(s, n * sizeof *w->stride);
     w->loc = ur__bump_alloc(s, n * sizeof *w->loc);
     w->gang = ur__bump_alloc(s, n * sizeof *w->gang);
-    w->numbered = ur__bump_alloc(s, n * sizeof *w->numbered);
+    w->number = ur__bump_alloc(s, n * sizeof *w->number);
     w->root = ur__bump_take(s, n * sizeof *w->root);
     w->offset = ur__bump_take(s, n * sizeof *w->offset);
     w->level = ur__bump_take(s, n * sizeof *w->level);
@@ -65,9 +65,8 @@ static bool prepare(ur__work *w)
     w->pos = ur__bump_take(s, n * sizeof *w->pos);
     w->order = ur__bump_take(s, n * sizeof *w->order);
     w->next = ur__bump_take(s, n * sizeof *w->next);
-    w->number = ur__bump_take(s, n * sizeof *w->number);
     return w->role && w->goal && w->strict && w->stored && w->again && w->begun && w->mode &&
-           w->uses && w->user && w->stride && w->loc && w->gang && w->numbered && w->root &&
+           w->uses && w->user && w->stride && w->loc && w->gang && w->root &&
            w->offset && w->level && w->unit && w->pos && w->order && w->next && w->number;
 }
 

@@ -69,11 +69,21 @@ typedef struct ur__program {
     ptrdiff_t dim[UR_MAX_RANK];         /* collapsed; the last one is innermost */
     int n_in, n_out, n_instructions, n_tiles;
     ur__access *in, *out;
-    ur__instruction *instruction;
-    uint64_t hash, *key;                /* what it was made from (emit_program.c) */
+    const ur__instruction *instruction;
+    uint64_t hash, *key;                /* of sizes and strides (emit_program.c) */
     size_t n_key;
-    struct ur__program *next;           /* in the plan's table of programs */
+    struct ur__program *next;           /* of the same form */
 } ur__program;
+/* Programs that differ in sizes and strides only have one form: a ragged sequence has a few forms
+ * and as many programs of each as there are numbers of rows. */
+typedef struct ur__form {
+    int type, n_in, n_out, n_instructions, n_tiles;     /* tiles: of results */
+    ur__instruction *instruction;
+    uint64_t hash;
+    const void *key;                    /* what it was made from (emit_program.c) */
+    ur__program *programs;
+    struct ur__form *next;              /* in the plan's table of forms */
+} ur__form;
 typedef struct ur__programmed {
     const ur__program *program;
     ur__loc loc[];                      /* inputs, then outputs */
@@ -177,7 +187,7 @@ struct ur__plan {
     /* what runs */
     ur__step *step;
     size_t n_steps;
-    ur__program *programs[64];          /* by hash */
+    ur__form *forms[64];                /* by hash */
     ur__routine *routines[64];
     ur__commit *commit;
     size_t n_commits;
@@ -252,8 +262,7 @@ typedef struct ur__work {
     uint32_t *next;             /* members of a cluster in order of the tape; terms of a chunk */
     ur__loc *loc;               /* of roots */
     uint32_t *first, *last;     /* positions of roots */
-    uint32_t *numbered;         /* 1 + the unit for which `number` holds */
-    int *number;                /* pointer number in a program */
+    uint64_t *number;           /* pointer number in a program; above 32 bits 1 + its unit */
     void *room;                 /* in which clusters are described */
     size_t room_bytes;
     uint32_t *panel;            /* 1 + that of a right operand, as it is and transposed; 0 yet */
