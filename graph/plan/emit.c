@@ -15,20 +15,6 @@ bool ur__more_steps(ur__work *w)
     return true;
 }
 
-ur__step *ur__add_step(ur__work *w, ur__what what, uint32_t node, void *body)
-{
-    ur__plan *p = w->p;
-    if (!body && what != UR__PACK) {
-        ur__out_of_memory(&w->g->owner);
-        return NULL;
-    }
-    if (p->n_steps == w->step_cap && !ur__more_steps(w))
-        return NULL;
-    ur__step *s = &p->step[p->n_steps++];
-    *s = (ur__step){ .what = what, .node = node, .body = body };
-    return s;
-}
-
 static bool emit_move(ur__work *w, uint32_t node, ur__loc x, const ptrdiff_t *x_step, ur__loc y,
                       const ptrdiff_t *y_step, const ur__shape *shape, int write, uint32_t slot)
 {
@@ -407,10 +393,9 @@ bool ur__pass_emit(ur__work *w)
 {
     ur__plan *p = w->p;
     w->g->plannings++;
-    w->panel = ur__bump_alloc(&w->g->scratch, 2 * ((size_t)w->n + 1) * sizeof *w->panel);
     p->n_deposit_slots = w->g->n_slots;
     p->deposits = ur__bump_alloc(&p->memory, (w->g->n_slots + 1) * sizeof *p->deposits);
-    if (!p->deposits || !w->panel)
+    if (!p->deposits)
         return ur__out_of_memory(&w->g->owner);
     for (uint32_t k = 0; k < w->n_effects; k++) {
         if (w->t->node[w->effect[k]].op != &ur__op_deposit)
@@ -420,10 +405,12 @@ bool ur__pass_emit(ur__work *w)
             !(p->deposits[slot] = ur__bump_alloc(&p->memory, w->g->slot[slot].store->n)))
             return ur__out_of_memory(&w->g->owner);
     }
-    for (uint32_t pos = 0; pos < w->n_units; pos++) {
-        if (!pos || w->level[w->order[pos]] != w->level[w->order[pos - 1]])
+    for (uint32_t pos = 0, level = UINT32_MAX; pos < w->n_units; pos++) {
+        const uint32_t id = w->order[pos];
+        if (w->level[id] != level)
             w->level_begin = p->n_steps;
-        if (!emit_unit(w, w->order[pos]))
+        level = w->level[id];
+        if (!emit_unit(w, id))
             return false;
     }
     return emit_results(w);

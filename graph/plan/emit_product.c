@@ -8,8 +8,8 @@
 #include "graph/plan/plan.h"
 
 /* Where an operand lies, and the strides of its rows and columns in elements. */
-static ur__loc operand(const ur__work *w, uint32_t id, bool transposed, ptrdiff_t *row,
-                       ptrdiff_t *col)
+static inline ur__loc operand(const ur__work *w, uint32_t id, bool transposed, ptrdiff_t *row,
+                              ptrdiff_t *col)
 {
     const ur_shape *s = &ur__shape_at(w, id)->s;
     const ptrdiff_t *stride = w->stride[id];
@@ -67,16 +67,23 @@ static bool packs(const ur__work *w, uint32_t id, const ur__term *t, ptrdiff_t n
            ur__shape_at(w, id)->s.rank == 2 && t->k * n > 0;
 }
 
+/* Above 32 bits of an operand's number: what is below is its panel, as it is or transposed. */
+static uint64_t panel_stamp(bool transposed)
+{
+    return (uint64_t)(UINT32_MAX - transposed) << 32;
+}
+
 /* The steps of a recurrence have the same right operand: its panel is looked for once. */
 static bool fill_term(ur__work *w, uint32_t product, ur__term *t)
 {
     const uint32_t *in = ur__in(w, product);
     const int64_t *flag = ur__attr(w, product);
     const int *end = ur__shape_at(w, in[1])->s.dim + ur__shape_at(w, in[1])->s.rank;
-    uint32_t *known = &w->panel[2 * (size_t)in[1] + (flag[1] != 0)];
+    const uint64_t stamp = panel_stamp(flag[1]);
+    uint64_t *known = &w->number[in[1]];
     t->a = operand(w, in[0], flag[0], &t->a_m, &t->a_k);
     t->k = flag[1] ? end[-1] : end[-2];
-    if (!*known) {
+    if ((*known ^ stamp) >> 32) {
         const ptrdiff_t n = flag[1] ? end[-2] : end[-1];
         t->b = operand(w, in[1], flag[1], &t->b_k, &t->b_n);
         if (!packs(w, in[1], t, n))
@@ -84,9 +91,9 @@ static bool fill_term(ur__work *w, uint32_t product, ur__term *t)
         const uint32_t panel = panel_of(w->g, ur__attr(w, ur__root(w, in[1])), t, n);
         if (panel == UINT32_MAX || !pack_once(w, panel, in[1]))
             return false;
-        *known = 1 + panel;
+        *known = stamp | panel;
     }
-    t->b = (ur__loc){ UR__PANELS, w->g->panel[*known - 1].offset };
+    t->b = (ur__loc){ UR__PANELS, w->g->panel[(uint32_t)*known].offset };
     t->b_k = t->b_n = 0;
     return true;
 }

@@ -21,10 +21,12 @@ typedef struct instruction {            /* without padding, since forms compare 
  * key: the shape of all, then shapes and strides of what is read. */
 typedef struct description {
     ur__work *w;
-    ur__kernel_set const *kernels;
+    ur__map_kernel *const *map;         /* kernels of the cluster's type */
+    const ur__node *node;               /* what members are looked up in, at hand */
+    const uint32_t *operand;
+    uint64_t *number, stamp;            /* stamp: of those of this cluster */
     uint32_t unit, *in, *out;           /* nodes read, nodes written */
     int n_in, n_out, n;
-    bool even;                          /* all that is read has the shape of all, without gaps */
     instruction *instruction;
     uint64_t *key, *key_end;
     uint64_t hash;                      /* of the instructions */
@@ -54,13 +56,13 @@ static bool make_room(description *d, size_t operands, size_t members)
 /* A value that the cluster reads. */
 static int add_input(description *d, uint32_t x)
 {
-    const ur__work *w = d->w;
-    const ptrdiff_t *stride = w->stride[x];
-    const uint64_t shape = w->t->node[x].shape;
-    *d->key_end++ = (uint64_t)(stride != NULL) << 32 | shape;
+    const ptrdiff_t *stride = d->w->stride[x];
+    const uint64_t shape = d->node[x].shape;
+    uint64_t *word = d->key_end;
+    *word++ = (uint64_t)(stride != NULL) << 32 | shape;
     for (int i = 0; stride && i < UR_MAX_RANK; i++)
-        *d->key_end++ = (uint64_t)stride[i];
-    d->even &= !stride && shape == d->key[0];
+        *word++ = (uint64_t)stride[i];
+    d->key_end = word;
     d->in[d->n_in] = x;
     return d->n_in++;
 }
@@ -76,13 +78,13 @@ static inline int instruct(description *d, ur__map_kernel *run, int a, int b, in
 /* The kernel of an elementwise node. */
 static inline ur__map_kernel *kernel_of(const description *d, const ur__node *x)
 {
-    return x->op->row ? d->kernels->map[x->op->row - 1] : x->type == UR_F64 ? x->op->f64
-                                                                           : x->op->f32;
+    const ur_op *op = x->op;
+    return op->row ? d->map[op->row - 1] : x->type == UR_F64 ? op->f64 : op->f32;
 }
 
 static inline int number(description *d, uint32_t x, int k)
 {
-    d->w->number[x] = (uint64_t)(d->unit + 1) << 32 | (uint32_t)k;
+    d->number[x] = d->stamp | (uint32_t)k;
     return k;
 }
 
@@ -90,56 +92,56 @@ static int new_operand(description *d, uint32_t x);
 
 static inline int operand(description *d, uint32_t x)
 {
-    const uint64_t k = d->w->number[x];
-    return k >> 32 == d->unit + 1 ? (int)(uint32_t)k : new_operand(d, x);
+    const uint64_t k = d->number[x] ^ d->stamp;
+    return k >> 32 ? new_operand(d, x) : (int)(uint32_t)k;
 }
 
 /* An operand met for the first time. A value of another cluster that was not stored is computed
  * from what it was computed from there. */
 static int new_operand(description *d, uint32_t x)
 {
-    const ur__work *w = d->w;
-    uint32_t u = ur__source(w, d->unit, x);
+    uint32_t u = ur__source(d->w, d->unit, x);
     if (u == x)
         return number(d, x, add_input(d, x));
-    return number(d, x, instruct(d, kernel_of(d, &w->t->node[x]), operand(d, u), NONE, NONE,
-                                 FRESH));
+    return number(d, x, instruct(d, kernel_of(d, &d->node[x]), operand(d, u), NONE, NONE, FRESH));
 }
 
-static inline void add_member(description *d, uint32_t id)
+static int add_sum(description *d, const uint32_t *in, uint32_t n, int result)
 {
-    const ur__work *w = d->w;
-    const ur__node *x = &w->t->node[id];
-    const uint32_t *in = ur__in(w, id), n = x->n_in;
-    int result = w->stored[id] ? STORED : FRESH;
-    if (w->stored[id])
-        d->out[d->n_out++] = id;
-    if (w->role[id] == R_SUM_MAP) {
-        ur__map_kernel *add = d->kernels->map[UR__MAP_add];
-        int sum = operand(d, in[0]);
-        for (uint32_t i = 1; i < n; i++, result = ADDED)
-            sum = instruct(d, add, sum, operand(d, in[i]), NONE, result);
-        number(d, id, sum);
-        return;
-    }
-    const int a = n > 0 ? operand(d, in[0]) : NONE;
-    const int b = n > 1 ? operand(d, in[1]) : NONE;
-    const int c = n > 2 ? operand(d, in[2]) : NONE;
-    number(d, id, instruct(d, kernel_of(d, x), a, b, c, result));
+    int sum = operand(d, in[0]);
+    for (uint32_t i = 1; i < n; i++, result = ADDED)
+        sum = instruct(d, d->map[UR__MAP_add], sum, operand(d, in[i]), NONE, result);
+    return sum;
+}
+
+static inline int add_map(description *d, const ur__node *x, const uint32_t *in, int result)
+{
+    const int a = x->n_in > 0 ? operand(d, in[0]) : NONE;
+    const int b = x->n_in > 1 ? operand(d, in[1]) : NONE;
+    const int c = x->n_in > 2 ? operand(d, in[2]) : NONE;
+    return instruct(d, kernel_of(d, x), a, b, c, result);
 }
 
 static bool describe(description *d)
 {
     const ur__work *w = d->w;
+    const uint32_t first = w->user[d->unit], *next = w->next;
     size_t operands = 0, members = 0;
-    for (uint32_t id = w->user[d->unit]; id != UINT32_MAX; id = w->next[id], members++)
-        operands += w->t->node[id].n_in;
+    for (uint32_t id = first; id != UINT32_MAX; id = next[id], members++)
+        operands += d->node[id].n_in;
     if (!make_room(d, operands, members))
         return false;
     d->key_end = d->key;
-    *d->key_end++ = w->t->node[d->unit].shape;
-    for (uint32_t id = w->user[d->unit]; id != UINT32_MAX; id = w->next[id])
-        add_member(d, id);
+    *d->key_end++ = d->node[d->unit].shape;
+    for (uint32_t id = first; id != UINT32_MAX; id = next[id]) {
+        const ur__node *x = &d->node[id];
+        const uint32_t *in = d->operand + x->in;
+        const bool stored = w->stored[id];
+        if (stored)
+            d->out[d->n_out++] = id;
+        number(d, id, w->role[id] == R_SUM_MAP ? add_sum(d, in, x->n_in, stored ? STORED : FRESH)
+                                               : add_map(d, x, in, stored ? STORED : FRESH));
+    }
     return true;
 }
 
@@ -213,7 +215,7 @@ static ur__form *make_form(const description *d)
     if (!f || !key)
         return NULL;
     memcpy(key, d->instruction, n * sizeof *key);
-    *f = (ur__form){ .type = d->w->t->node[d->unit].type, .n_in = d->n_in, .n_out = d->n_out,
+    *f = (ur__form){ .type = d->node[d->unit].type, .n_in = d->n_in, .n_out = d->n_out,
                      .n_instructions = d->n, .hash = d->hash, .key = key };
     f->instruction = ur__bump_take(memory, n * sizeof *f->instruction);
     return f->instruction && find_tiles(d, f) ? f : NULL;
@@ -225,7 +227,7 @@ static ur__form *form_of(const description *d)
     ur__form **first = &d->w->p->forms[d->hash >> 58], *f;
     for (f = *first; f; f = f->next)
         if (f->hash == d->hash && f->n_instructions == d->n && f->n_in == d->n_in &&
-            f->type == d->w->t->node[d->unit].type &&
+            f->type == d->node[d->unit].type &&
             memcmp(f->key, d->instruction, (size_t)d->n * sizeof *d->instruction) == 0)
             return f;
     if (!(f = make_form(d)))
@@ -235,6 +237,12 @@ static ur__form *form_of(const description *d)
 }
 
 /* ------------------------------------------------------------------------------------ a program */
+
+/* Whether x has the shape of all, without gaps. */
+static bool even(const description *d, uint32_t x)
+{
+    return d->node[x].shape == d->key[0] && !d->w->stride[x];
+}
 
 /* Strides of x over the index space s; 0 along axes that it lacks or repeats. */
 static void spread(const ur__work *w, uint32_t x, const ur_shape *s, ptrdiff_t *step)
@@ -282,25 +290,33 @@ static void collapse(ur__program *p, const ur_shape *s)
 static void find_accesses(const description *d, ur__program *p)
 {
     const ur__shape *s = ur__shape_at(d->w, d->unit);
+    ptrdiff_t natural[UR_MAX_RANK] = { 0 };
+    ur__natural_strides(&s->s, natural);
     for (int k = 0; k < p->n_in + p->n_out; k++) {
+        const uint32_t x = k < p->n_in ? d->in[k] : d->out[k - p->n_in];
         p->in[k].tile = -1;
-        p->in[k].stride[0] = 1;
+        if (even(d, x))
+            memcpy(p->in[k].stride, natural, sizeof natural);
+        else
+            spread(d->w, x, &s->s, p->in[k].stride);
     }
-    p->rank = 1;
-    p->dim[0] = (ptrdiff_t)s->count;
-    if (d->even)
-        return;
-    for (int k = 0; k < p->n_in; k++)
-        spread(d->w, d->in[k], &s->s, p->in[k].stride);
-    for (int k = 0; k < p->n_out; k++)
-        spread(d->w, d->out[k], &s->s, p->out[k].stride);
     collapse(p, &s->s);
     for (int k = 0; k < p->n_in; k++)
         if (p->in[k].stride[p->rank - 1] != 1)
             p->in[k].tile = p->n_tiles++;
 }
 
-static ur__program *make_program(const description *d, const ur__form *f, uint64_t hash)
+/* The same where all that is read has the shape of all: one dimension. */
+static void access_evenly(const description *d, ur__program *p)
+{
+    p->rank = 1;
+    p->dim[0] = (ptrdiff_t)ur__shape_at(d->w, d->unit)->count;
+    for (int k = 0; k < p->n_in + p->n_out; k++)
+        p->in[k] = (ur__access){ .stride = { 1 }, .tile = -1 };
+}
+
+static ur__program *make_program(const description *d, const ur__form *f, uint64_t hash,
+                                 bool evenly)
 {
     ur__bump *memory = &d->w->p->memory;
     const size_t n_key = (size_t)(d->key_end - d->key), n = (size_t)(d->n_in + d->n_out);
@@ -314,7 +330,10 @@ static ur__program *make_program(const description *d, const ur__form *f, uint64
                         .n_instructions = f->n_instructions, .n_tiles = f->n_tiles,
                         .in = access, .out = access + f->n_in, .instruction = f->instruction,
                         .hash = hash, .key = key, .n_key = n_key };
-    find_accesses(d, p);
+    if (evenly)
+        access_evenly(d, p);
+    else
+        find_accesses(d, p);
     return p;
 }
 
@@ -323,16 +342,18 @@ static ur__program *make_program(const description *d, const ur__form *f, uint64
 static const ur__program *program_of(const description *d, ur__form *f)
 {
     const size_t n = (size_t)(d->key_end - d->key);
-    uint64_t hash = 0;
-    for (const uint64_t *k = d->key; k < d->key_end; k++)
+    uint64_t hash = 0, others = 0;
+    for (const uint64_t *k = d->key; k < d->key_end; k++) {
         hash = ur__fold(hash, *k);
+        others |= *k ^ d->key[0];
+    }
     ur__program **at = &f->programs, *p;
     while ((p = *at) && (p->hash != hash || p->n_key != n ||
                          memcmp(p->key, d->key, n * sizeof *p->key) != 0))
         at = &p->next;
     if (p)
         *at = p->next;
-    else if (!(p = make_program(d, f, hash)))
+    else if (!(p = make_program(d, f, hash, !others)))
         return NULL;
     p->next = f->programs;
     return f->programs = p;
@@ -341,8 +362,10 @@ static const ur__program *program_of(const description *d, ur__form *f)
 bool ur__emit_program(ur__work *w, uint32_t unit)
 {
     const ur__kernels *k = ur__kernels_get();
-    description d = { .w = w, .unit = unit, .even = true,
-                      .kernels = w->t->node[unit].type == UR_F64 ? &k->f64 : &k->f32 };
+    description d = { .w = w, .unit = unit, .node = w->t->node,
+                      .operand = w->t->operand, .number = w->number,
+                      .stamp = (uint64_t)(unit + 1) << 32,
+                      .map = w->t->node[unit].type == UR_F64 ? k->f64.map : k->f32.map };
     if (ur__shape_at(w, unit)->count == 0)
         return true;
     if (!describe(&d))

@@ -262,10 +262,9 @@ typedef struct ur__work {
     uint32_t *next;             /* members of a cluster in order of the tape; terms of a chunk */
     ur__loc *loc;               /* of roots */
     uint32_t *first, *last;     /* positions of roots */
-    uint64_t *number;           /* pointer number in a program; above 32 bits 1 + its unit */
+    uint64_t *number;           /* in a program of a pointer, or of a panel; above 32 bits whose */
     void *room;                 /* in which clusters are described */
     size_t room_bytes;
-    uint32_t *panel;            /* 1 + that of a right operand, as it is and transposed; 0 yet */
     uint32_t *reader;           /* the last node that reads a root, 1 + id; 0 not elementwise */
 } ur__work;
 
@@ -345,8 +344,19 @@ static inline void ur__strides(const ur__work *w, uint32_t id, ptrdiff_t stride[
 
 /* emit_*.c: appends steps. Bodies are taken from the plan's memory before, not zeroed; a NULL one
  * means that there was no memory. The steps themselves lie in scratch memory until all are there. */
-ur__step *ur__add_step(ur__work *w, ur__what what, uint32_t node, void *body);
 bool ur__more_steps(ur__work *w);                       /* room for one at least */
+static inline ur__step *ur__add_step(ur__work *w, ur__what what, uint32_t node, void *body)
+{
+    if (!body && what != UR__PACK) {
+        ur__out_of_memory(&w->g->owner);
+        return NULL;
+    }
+    if (w->p->n_steps == w->step_cap && !ur__more_steps(w))
+        return NULL;
+    ur__step *s = &w->p->step[w->p->n_steps++];
+    *s = (ur__step){ .what = what, .node = node, .body = body };
+    return s;
+}
 bool ur__emit_program(ur__work *w, uint32_t unit);
 bool ur__emit_contraction(ur__work *w, uint32_t node, const uint32_t *terms, size_t n_terms,
                           int write, uint32_t slot);

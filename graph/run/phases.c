@@ -41,8 +41,11 @@ static inline void extend(reach *r, ptrdiff_t dim, ptrdiff_t step)
 static inline reach reach_of(int rank, const ptrdiff_t *dim, const ptrdiff_t *step)
 {
     reach r = { 0, 0 };
-    for (int d = 0; d < rank; d++)
-        extend(&r, dim[d], step[d]);
+    if (rank == 1)                      /* mostly */
+        extend(&r, dim[0], step[0]);
+    else
+        for (int d = 0; d < rank; d++)
+            extend(&r, dim[d], step[d]);
     return r;
 }
 
@@ -255,11 +258,13 @@ static bool fits(const look *l)
 /* The step begins a phase: those before it are forgotten. */
 static void forget(ranges *r)
 {
-    const ptrdiff_t n = r->end - r->own;
-    for (ptrdiff_t i = 0; r->own > r->first && i < n; i++)
-        r->first[i] = r->own[i];
+    range *to = r->first;
+    if (r->own == to)
+        return;
+    for (const range *from = r->own; from < r->end; from++)
+        *to++ = *from;
     r->own = r->first;
-    r->end = r->first + n;
+    r->end = to;
 }
 
 void ur__find_phases(const ur_graph *g, ur__plan *p, bool side_by_side)
