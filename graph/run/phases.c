@@ -6,7 +6,7 @@
  * the steps are depends on the plan alone; how a phase is cut, on the number of threads. */
 #include "graph/run/run.h"
 
-enum { MOST_STEPS = 16, MOST_RANGES = 96 };
+enum { MOST_STEPS = 16, MOST_RANGES = 96, ROOM = 5 * MOST_RANGES };
 
 /* Bytes of memory; the region is in the highest bits of both, so that two compares tell all. */
 typedef struct range {
@@ -15,7 +15,8 @@ typedef struct range {
 
 /* Those of the phase, from `own` on those of the step looked at: if it joins, they are in place. */
 typedef struct ranges {
-    range *own, *end, first[2 * MOST_RANGES];
+    range *first, *own, *end;
+    range range[ROOM];
 } ranges;
 
 typedef struct look {
@@ -210,10 +211,22 @@ static bool alone(const ur__step *s)
     }
 }
 
+/* Room for those of another step. */
+static inline void begin(ranges *r)
+{
+    if (r->own > r->range + (ROOM - MOST_RANGES)) {
+        const ptrdiff_t n = r->own - r->first;
+        memmove(r->range, r->first, (size_t)n * sizeof *r->first);
+        r->first = r->range;
+        r->own = r->range + n;
+    }
+    r->end = r->own;
+}
+
 static double look_at(const ur_graph *g, const ur__step *s, look *l)
 {
-    l->read.end = l->read.own;
-    l->written.end = l->written.own;
+    begin(&l->read);
+    begin(&l->written);
     l->room = MOST_RANGES;
     l->full = false;
     switch (s->what) {
@@ -237,7 +250,7 @@ static double look_at(const ur_graph *g, const ur__step *s, look *l)
 
 /* Whether what the step has in `own` is apart from what the phase has in `others`. Mostly a step
  * goes on with what the last one made: that is seen first. */
-static bool apart(const ranges *own, const ranges *others)
+static inline bool apart(const ranges *own, const ranges *others)
 {
     for (const range *a = own->own; a < own->end; a++)
         for (const range *b = others->own; b-- > others->first;)
@@ -246,33 +259,20 @@ static bool apart(const ranges *own, const ranges *others)
     return true;
 }
 
-static ptrdiff_t count(const ranges *r) { return r->end - r->first; }
-
 /* Whether a step can join a phase: nothing that one of them writes is touched by the other. */
 static bool fits(const look *l)
 {
-    return count(&l->read) + count(&l->written) <= MOST_RANGES && apart(&l->read, &l->written) &&
-           apart(&l->written, &l->written) && apart(&l->written, &l->read);
-}
-
-/* The step begins a phase: those before it are forgotten. */
-static void forget(ranges *r)
-{
-    range *to = r->first;
-    if (r->own == to)
-        return;
-    for (const range *from = r->own; from < r->end; from++)
-        *to++ = *from;
-    r->own = r->first;
-    r->end = to;
+    return l->read.end - l->read.first + (l->written.end - l->written.first) <= MOST_RANGES &&
+           apart(&l->read, &l->written) && apart(&l->written, &l->written) &&
+           apart(&l->written, &l->read);
 }
 
 void ur__find_phases(const ur_graph *g, ur__plan *p, bool side_by_side)
 {
     look l;
     int steps = 0;
-    l.read.own = l.read.first;
-    l.written.own = l.written.first;
+    l.read.first = l.read.own = l.read.range;
+    l.written.first = l.written.own = l.written.range;
     for (size_t i = 0; i < p->n_steps; i++) {
         ur__step *s = &p->step[i];
         s->work = (float)look_at(g, s, &l) + 20;
@@ -280,9 +280,9 @@ void ur__find_phases(const ur_graph *g, ur__plan *p, bool side_by_side)
         const bool single = !side_by_side || alone(s) || l.full;
         if (!single && steps > 0 && steps < MOST_STEPS && fits(&l)) {
             p->step[i - 1].ends = false;
-        } else {
-            forget(&l.read);
-            forget(&l.written);
+        } else {                        /* it begins a phase */
+            l.read.first = l.read.own;
+            l.written.first = l.written.own;
             steps = 0;
         }
         if (single)
