@@ -50,6 +50,8 @@ static inline void *ur__bump_take(ur__bump *b, size_t bytes)
     return p;
 }
 void ur__bump_reset(ur__bump *b);
+/* Hands over the chunks that b has not begun, after a reset all, to another one, likewise reset. */
+void ur__bump_give(ur__bump *b, ur__bump *to);
 void ur__bump_free(ur__bump *b);
 
 /* A 64-byte aligned block that only grows; contents are kept. */
@@ -241,6 +243,7 @@ struct ur_graph {
     uint64_t dropped[256];      /* hashes of plans that left the cache, the last ones */
     size_t n_dropped;
     ur__bump scratch;           /* of planning */
+    ur__bump spare;             /* memory of plans that were dropped, for the next ones */
     size_t plans_made, plans_cached;
     uint64_t plannings;         /* emissions of steps so far */
     double record_ns, plan_ns, record_start;

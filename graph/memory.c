@@ -119,6 +119,20 @@ void ur__bump_reset(ur__bump *b)
     b->room = 0;
 }
 
+void ur__bump_give(ur__bump *b, ur__bump *to)
+{
+    ur__chunk **rest = b->now ? &b->now->next : &b->first, **end = rest;
+    for (; *end; end = &(*end)->next) {
+        b->bytes -= chunk_bytes(*end);
+        to->bytes += chunk_bytes(*end);
+    }
+    if (end == rest)
+        return;
+    *end = to->first;
+    to->first = *rest;
+    *rest = NULL;
+}
+
 void ur__bump_free(ur__bump *b)
 {
     for (ur__chunk *c = b->first, *next; c; c = next) {

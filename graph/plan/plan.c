@@ -138,7 +138,10 @@ static ur__plan *new_plan(ur_graph *g, size_t usual)
         return NULL;
     }
     memset(p, 0, sizeof *p);
-    if (build(g, p, usual))
+    ur__bump_give(&g->spare, &p->memory);
+    const bool ok = build(g, p, usual);
+    ur__bump_give(&p->memory, &g->spare);
+    if (ok)
         return p;
     ur__plan_free(g, p);
     return NULL;
