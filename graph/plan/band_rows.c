@@ -2,6 +2,7 @@
  * Where rows are cut changes no bit (kernels.h); what products that sum over them say of that is
  * ur__gemm_block. */
 #include "graph/plan/band.h"
+#include "graph/plan/emit.h"
 
 /* ------------------------------------------------------------------------- what a step touches */
 

@@ -1,5 +1,5 @@
 /* Emission: units in order of execution become steps with locations. */
-#include "graph/plan/plan.h"
+#include "graph/plan/emit.h"
 
 bool ur__more_steps(ur__work *w)
 {
@@ -12,36 +12,6 @@ bool ur__more_steps(ur__work *w)
         memcpy(step, p->step, p->n_steps * sizeof *step);
     p->step = step;
     w->step_cap = cap;
-    return true;
-}
-
-static bool emit_move(ur__work *w, uint32_t node, ur__loc x, const ptrdiff_t *x_step, ur__loc y,
-                      const ptrdiff_t *y_step, const ur__shape *shape, int write, uint32_t slot)
-{
-    const ur_shape *s = &shape->s;
-    if (shape->count == 0)
-        return true;
-    ur__move *m = ur__bump_take(&w->p->memory, sizeof *m);
-    if (!ur__add_step(w, UR__MOVE, node, m))
-        return false;
-    int last = -1;
-    m->x = x;
-    m->y = y;
-    m->type = w->t->node[node].type;
-    m->write = write;
-    m->slot = slot;
-    for (int i = 0; i < s->rank; i++) {
-        const ptrdiff_t d = s->dim[i];
-        if (d == 1)
-            continue;
-        if (last >= 0 && m->x_step[last] == x_step[i] * d && m->y_step[last] == y_step[i] * d)
-            m->dim[last] *= d;          /* one run with the dimension outside */
-        else
-            m->dim[++last] = d;
-        m->x_step[last] = x_step[i];
-        m->y_step[last] = y_step[i];
-    }
-    m->rank = last + 1;
     return true;
 }
 
@@ -88,77 +58,11 @@ static bool emit_scatter(ur__work *w, uint32_t scatter, ur__loc y)
     return true;
 }
 
-/* Where a padded operand lies inside the destination y. */
-static ur__loc pad_place(const ur__work *w, uint32_t pad, ur__loc y)
-{
-    const int64_t *a = ur__attr(w, pad);
-    const ur_shape *out = &ur__shape_at(w, pad)->s;
-    ptrdiff_t stride = 1;
-    for (int i = out->rank; --i > a[0];)
-        stride *= out->dim[i];
-    y.offset += (uint64_t)(a[1] * stride) * ur__type_size(w->t->node[pad].type);
-    return y;
-}
-
-static bool emit_part(ur__work *w, uint32_t node, uint32_t x, ur__loc y, const ptrdiff_t *y_step,
-                      int write, uint32_t slot)
-{
-    ptrdiff_t natural[UR_MAX_RANK];
-    const ptrdiff_t *x_step = w->stride[x];
-    if (!x_step)
-        ur__natural_strides(&ur__shape_at(w, x)->s, natural);
-    return emit_move(w, node, ur__where(w, x), x_step ? x_step : natural, y, y_step,
-                     ur__shape_at(w, x), write, slot);
-}
-
-/* The operand of a pad, into its place inside the destination. */
-static bool emit_padded(ur__work *w, uint32_t node, uint32_t pad, ur__loc place, int write,
-                        uint32_t slot)
-{
-    const uint32_t x = ur__in(w, pad)[0];
-    const ur_shape *out = &ur__shape_at(w, pad)->s;
-    const bool selects = ur__shape_at(w, x)->s.rank != out->rank;
-    ptrdiff_t full[UR_MAX_RANK], step[UR_MAX_RANK];
-    ur__natural_strides(out, full);
-    for (int i = 0, k = 0; i < out->rank; i++)
-        if (!selects || i != ur__attr(w, pad)[0])   /* a selected axis is not the operand's */
-            step[k++] = full[i];
-    return emit_part(w, node, x, place, step, write, slot);
-}
-
-/* Whether x lies at y already, inside the memory of `of`, so that computing it was writing it. An
- * operand twice can lie in one of its places only. */
-static bool lies_in(const ur__work *w, uint32_t x, uint32_t of, ur__loc y)
-{
-    return w->root[x] == of && w->role[x] != R_ALIAS && ur__where(w, x).offset == y.offset;
-}
-
-static bool emit_concat(ur__work *w, uint32_t id)
-{
-    const ur__node *x = &w->t->node[id];
-    const int64_t *a = ur__attr(w, id);
-    const ur_shape *out = &ur__shape_at(w, id)->s;
-    ptrdiff_t full[UR_MAX_RANK], step[UR_MAX_RANK];
-    ur__natural_strides(out, full);
-    ur__loc y = ur__where(w, id);
-    for (uint32_t i = 0; i < x->n_in; i++) {
-        uint32_t u = ur__in(w, id)[i];
-        const ur_shape *s = &ur__shape_at(w, u)->s;
-        for (int k = 0, j = 0; j < out->rank; j++)
-            if (!a[1] || j != a[0])
-                step[k++] = full[j];
-        if (!lies_in(w, u, id, y) && !emit_part(w, id, u, y, step, UR__OVER, 0))
-            return false;
-        y.offset += (uint64_t)(full[a[0]] * (a[1] ? 1 : s->dim[a[0]])) * ur__type_size(x->type);
-    }
-    return true;
-}
-
 static bool emit_pad(ur__work *w, uint32_t id)
 {
     ur__loc y = ur__where(w, id);
     return emit_zero(w, id, y, UR__OVER, 0) &&
-           emit_padded(w, id, id, pad_place(w, id, y), UR__OVER, 0);
+           ur__emit_padded(w, id, id, ur__pad_place(w, id, y), UR__OVER, 0);
 }
 
 /* Whether a gradient is nothing but scattered rows. */
@@ -255,10 +159,10 @@ static bool emit_others(ur__work *w, uint32_t id, ur__loc y)
         if (w->role[u] == R_PART || is_seed(w, id, u)) {
             continue;
         } else if (w->role[u] != R_ABSORBED) {
-            ok = emit_part(w, id, u, y, step, UR__ADD, 0);
+            ok = ur__emit_part(w, id, u, y, step, UR__ADD, 0);
         } else if (kind == UR_PAD) {
-            ur__loc to = pad_place(w, u, y);
-            ok = lies_in(w, ur__in(w, u)[0], id, to) || emit_padded(w, id, u, to, UR__ADD, 0);
+            ur__loc to = ur__pad_place(w, u, y);
+            ok = ur__lies_in(w, ur__in(w, u)[0], id, to) || ur__emit_padded(w, id, u, to, UR__ADD, 0);
         } else if (kind == UR_SCATTER) {
             ok = emit_scatter(w, u, y);
         } else if (!ur__plain_product(w, u)) {
@@ -268,7 +172,7 @@ static bool emit_others(ur__work *w, uint32_t id, ur__loc y)
     return ok;
 }
 
-bool ur__emit_accumulate(ur__work *w, uint32_t id)
+static bool emit_accumulate(ur__work *w, uint32_t id)
 {
     if (w->stored[id] == UR__GATHERED || w->stored[id] == UR__CHUNKED)
         return true;
@@ -303,22 +207,7 @@ static bool emit_deposit(ur__work *w, uint32_t id)
     int write = deposit_mode(w, id, d, &slot);
     ptrdiff_t step[UR_MAX_RANK];
     ur__natural_strides(&ur__shape_at(w, d)->s, step);
-    return emit_part(w, d, d, y, step, write, slot);
-}
-
-static bool emit_slice(ur__work *w, uint32_t id)
-{
-    const uint32_t u = ur__in(w, id)[0];
-    const int64_t *a = ur__attr(w, id);
-    const ur__shape *s = ur__shape_at(w, id);
-    ptrdiff_t step[UR_MAX_RANK], y_step[UR_MAX_RANK];
-    ur__loc x = ur__where(w, u);
-    ur__strides(w, u, step);
-    x.offset += (uint64_t)(a[1] * step[a[0]]) * ur__type_size(w->t->node[id].type);
-    ur__natural_strides(&s->s, y_step);
-    if (s->s.rank < ur__shape_at(w, u)->s.rank)     /* the axis selected from is none any more */
-        memmove(step + a[0], step + a[0] + 1, (size_t)(UR_MAX_RANK - 1 - a[0]) * sizeof *step);
-    return emit_move(w, id, x, step, ur__where(w, id), y_step, s, UR__OVER, 0);
+    return ur__emit_part(w, d, d, y, step, write, slot);
 }
 
 static bool emit_unit(ur__work *w, uint32_t id)
@@ -333,27 +222,27 @@ static bool emit_unit(ur__work *w, uint32_t id)
         return ur__emit_contraction(w, id, &id, 1, write, slot);
     }
     case R_ACCUMULATE:
-        return ur__emit_accumulate(w, id);
+        return emit_accumulate(w, id);
     case R_SCATTER: {
         ur__loc y = ur__where(w, id);
         int write = write_mode(w, y, id, &slot);
         return emit_zero(w, id, y, write, slot) && emit_scatter(w, id, y);
     }
     case R_SLICE:
-        return emit_slice(w, id);
+        return ur__emit_slice(w, id);
     case R_PAD:
         return emit_pad(w, id);
     case R_PART: {
-        ur__loc to = pad_place(w, id, ur__where(w, w->root[id]));
+        ur__loc to = ur__pad_place(w, id, ur__where(w, w->root[id]));
         int write = write_mode(w, to, id, &slot);
-        return emit_padded(w, id, id, to, write, slot);
+        return ur__emit_padded(w, id, id, to, write, slot);
     }
     case R_ROWS:
         return emit_rows(w, id);
     case R_CHUNK:
         return emit_chunk(w, id);
     case R_CONCAT:
-        return emit_concat(w, id);
+        return ur__emit_concat(w, id);
     case R_CALL:
         return ur__emit_call(w, id);
     case R_EFFECT:
@@ -373,7 +262,7 @@ static bool emit_results(ur__work *w)
         ptrdiff_t step[UR_MAX_RANK];
         ur__natural_strides(&ur__shape_at(w, id)->s, step);
         if ((x.region != y.region || x.offset != y.offset) &&
-            !emit_part(w, id, id, y, step, UR__OVER, 0))
+            !ur__emit_part(w, id, id, y, step, UR__OVER, 0))
             return false;
     }
     p->commit = ur__bump_alloc(&p->memory, (w->n_effects + 1) * sizeof *p->commit);

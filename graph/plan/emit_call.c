@@ -1,6 +1,6 @@
 /* Calls of compute functions. The steps of a recurrence share one routine and differ in locations
  * only. */
-#include "graph/plan/plan.h"
+#include "graph/plan/emit.h"
 
 /* Whether a routine is what node id calls. */
 static bool calls(const ur__work *w, uint32_t id, const ur__routine *r)

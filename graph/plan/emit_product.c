@@ -5,7 +5,7 @@
  * A right operand without batch and an untransposed left one make a single tall product: all
  * leading axes of A are rows. A parameter on the right is packed once and kept until its values
  * change. */
-#include "graph/plan/plan.h"
+#include "graph/plan/emit.h"
 
 /* Where an operand lies, and the strides of its rows and columns in elements. */
 static inline ur__loc operand(const ur__work *w, uint32_t id, bool transposed, ptrdiff_t *row,

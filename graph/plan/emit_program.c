@@ -6,7 +6,7 @@
  * it is made: results that only the cluster needs live in tiles, freed after their last use; the
  * others are written where they belong and read from there by later instructions of the block.
  * Dimensions that all operands walk alike are collapsed, so most programs have one or two. */
-#include "graph/plan/plan.h"
+#include "graph/plan/emit.h"
 
 enum { NONE = -1, RESULT = 1 << 24 };           /* operands: inputs from 0, results from RESULT */
 enum { FRESH, STORED, ADDED };          /* a result: new; in memory; where the one before is */

@@ -342,26 +342,6 @@ static inline void ur__strides(const ur__work *w, uint32_t id, ptrdiff_t stride[
         ur__natural_strides(&ur__shape_at(w, id)->s, stride);
 }
 
-/* emit_*.c: appends steps. Bodies are taken from the plan's memory before, not zeroed; a NULL one
- * means that there was no memory. The steps themselves lie in scratch memory until all are there. */
-bool ur__more_steps(ur__work *w);                       /* room for one at least */
-static inline ur__step *ur__add_step(ur__work *w, ur__what what, uint32_t node, void *body)
-{
-    if (!body && what != UR__PACK) {
-        ur__out_of_memory(&w->g->owner);
-        return NULL;
-    }
-    if (w->p->n_steps == w->step_cap && !ur__more_steps(w))
-        return NULL;
-    ur__step *s = &w->p->step[w->p->n_steps++];
-    *s = (ur__step){ .what = what, .node = node, .body = body };
-    return s;
-}
-bool ur__emit_program(ur__work *w, uint32_t unit);
-bool ur__emit_contraction(ur__work *w, uint32_t node, const uint32_t *terms, size_t n_terms,
-                          int write, uint32_t slot);
-bool ur__emit_accumulate(ur__work *w, uint32_t node);
-bool ur__emit_call(ur__work *w, uint32_t node);
 /* Whether a contraction has no batch loop, so that it can be a term of a merged one: its result is
  * a matrix, or all leading axes of A are rows (operands of rank above 2 are contiguous). */
 static inline bool ur__plain_product(const ur__work *w, uint32_t id)
