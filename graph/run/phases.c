@@ -21,9 +21,16 @@ typedef struct ranges {
 
 typedef struct look {
     ranges read, written;
-    int room;                           /* for so many more of the step */
     bool full;                          /* not all are known */
 } look;
+
+/* Whether there is room for n more of the step. */
+static inline bool has_room(look *l, size_t n)
+{
+    const ptrdiff_t used = l->read.end - l->read.own + (l->written.end - l->written.own);
+    l->full |= n > MOST_RANGES - (size_t)used;
+    return !l->full;
+}
 
 /* How far elements reach to both sides of the first one. */
 typedef struct reach {
@@ -50,15 +57,10 @@ static inline reach reach_of(int rank, const ptrdiff_t *dim, const ptrdiff_t *st
     return r;
 }
 
-/* `size`: bytes of an element. */
-static inline void note(look *l, ranges *to, ur__loc at, ptrdiff_t size, reach r)
+/* `size`: bytes of an element. There is room. */
+static inline void note(ranges *to, ur__loc at, ptrdiff_t size, reach r)
 {
     const uint64_t place = (uint64_t)at.region << 48 | at.offset;
-    if (l->room == 0) {
-        l->full = true;
-        return;
-    }
-    l->room--;
     *to->end++ = (range){ place + (uint64_t)(r.low * size),
                           place + (uint64_t)((r.high + 1) * size) };
 }
@@ -69,7 +71,8 @@ static void note_all(look *l, ranges *to, ur__loc at, int type, size_t n)
 {
     reach r = { 0, 0 };
     extend(&r, (ptrdiff_t)n, 1);
-    note(l, to, at, size_of(type), r);
+    if (has_room(l, 1))
+        note(to, at, size_of(type), r);
 }
 
 static double volume(int rank, const ptrdiff_t *dim)
@@ -87,10 +90,11 @@ static double program(look *l, const ur__programmed *x)
 {
     const ur__program *p = x->program;
     const ptrdiff_t size = size_of(p->type);
-    for (int k = 0; k < p->n_in; k++)
-        note(l, &l->read, x->loc[k], size, reach_of(p->rank, p->dim, p->in[k].stride));
-    for (int k = 0; k < p->n_out; k++)
-        note(l, &l->written, x->loc[p->n_in + k], size,
+    const bool fits = has_room(l, (size_t)(p->n_in + p->n_out));
+    for (int k = 0; fits && k < p->n_in; k++)
+        note(&l->read, x->loc[k], size, reach_of(p->rank, p->dim, p->in[k].stride));
+    for (int k = 0; fits && k < p->n_out; k++)
+        note(&l->written, x->loc[p->n_in + k], size,
              reach_of(p->rank, p->dim, p->out[k].stride));
     return volume(p->rank, p->dim) * p->n_instructions * (p->type == UR_F64 ? 0.2 : 0.1);
 }
@@ -110,30 +114,43 @@ static double cost(const ur__contraction *c, double batches)
     return batches * n * (k * (double)c->m / 115 + right + 0.05 * (double)c->m) * 16 / lanes;
 }
 
-static double contraction(look *l, const ur__contraction *c)
+/* Panels are written by steps of a phase of their own only. */
+static inline bool in_panel(const ur__term *t) { return t->b.region == UR__PANELS; }
+
+static void note_product(look *l, const ur__contraction *c, const ur__batch *b)
 {
-    static const ur__batch none;
-    const ur__batch *b = c->batch ? c->batch : &none;
     const ptrdiff_t size = size_of(c->type);
     const reach left = reach_of(b->rank, b->dim, b->a_step);
     const reach right = reach_of(b->rank, b->dim, b->b_step);
-    for (size_t i = 0; i < c->n_terms && !l->full; i++) {
+    size_t n = 1;
+    for (size_t i = 0; i < c->n_terms; i++)
+        n += in_panel(&c->term[i]) ? 1 : 2;
+    if (!has_room(l, n))
+        return;
+    for (size_t i = 0; i < c->n_terms; i++) {
         const ur__term *t = &c->term[i];
         reach r = left;
         extend(&r, c->m, t->a_m);
         extend(&r, t->k, t->a_k);
-        note(l, &l->read, t->a, size, r);
-        if (t->b.region == UR__PANELS)          /* which only steps of their own phase write */
+        note(&l->read, t->a, size, r);
+        if (in_panel(t))
             continue;
         r = right;
         extend(&r, t->k, t->b_k);
         extend(&r, c->n, t->b_n);
-        note(l, &l->read, t->b, size, r);
+        note(&l->read, t->b, size, r);
     }
     reach r = reach_of(b->rank, b->dim, b->c_step);
     extend(&r, c->m, c->ldc);
     extend(&r, c->n, 1);
-    note(l, &l->written, c->c, size, r);
+    note(&l->written, c->c, size, r);
+}
+
+static double contraction(look *l, const ur__contraction *c)
+{
+    static const ur__batch none;
+    const ur__batch *b = c->batch ? c->batch : &none;
+    note_product(l, c, b);
     return cost(c, volume(b->rank, b->dim));
 }
 
@@ -148,8 +165,8 @@ static double gang(look *l, const ur__contraction *c)
 static double move(look *l, const ur__move *m)
 {
     const ptrdiff_t size = size_of(m->type);
-    note(l, &l->read, m->x, size, reach_of(m->rank, m->dim, m->x_step));
-    note(l, &l->written, m->y, size, reach_of(m->rank, m->dim, m->y_step));
+    note(&l->read, m->x, size, reach_of(m->rank, m->dim, m->x_step));
+    note(&l->written, m->y, size, reach_of(m->rank, m->dim, m->y_step));
     return volume(m->rank, m->dim) * 0.2;
 }
 
@@ -211,23 +228,10 @@ static bool alone(const ur__step *s)
     }
 }
 
-/* Room for those of another step. */
-static inline void begin(ranges *r)
-{
-    if (r->own > r->range + (ROOM - MOST_RANGES)) {
-        const ptrdiff_t n = r->own - r->first;
-        memmove(r->range, r->first, (size_t)n * sizeof *r->first);
-        r->first = r->range;
-        r->own = r->range + n;
-    }
-    r->end = r->own;
-}
-
 static double look_at(const ur_graph *g, const ur__step *s, look *l)
 {
-    begin(&l->read);
-    begin(&l->written);
-    l->room = MOST_RANGES;
+    l->read.end = l->read.own;
+    l->written.end = l->written.own;
     l->full = false;
     switch (s->what) {
     case UR__PROGRAM:
@@ -267,6 +271,18 @@ static bool fits(const look *l)
            apart(&l->written, &l->read);
 }
 
+/* A phase begins with the step looked at. There is room for all of it, and a step more. */
+static inline void begin(ranges *r)
+{
+    r->first = r->own;
+    if (r->first < r->range + ROOM - 2 * MOST_RANGES)
+        return;
+    const ptrdiff_t n = r->end - r->own;
+    memmove(r->range, r->own, (size_t)n * sizeof *r->own);
+    r->first = r->own = r->range;
+    r->end = r->range + n;
+}
+
 void ur__find_phases(const ur_graph *g, ur__plan *p, bool side_by_side)
 {
     look l;
@@ -281,8 +297,8 @@ void ur__find_phases(const ur_graph *g, ur__plan *p, bool side_by_side)
         if (!single && steps > 0 && steps < MOST_STEPS && fits(&l)) {
             p->step[i - 1].ends = false;
         } else {                        /* it begins a phase */
-            l.read.first = l.read.own;
-            l.written.first = l.written.own;
+            begin(&l.read);
+            begin(&l.written);
             steps = 0;
         }
         if (single)
