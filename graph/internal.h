@@ -26,14 +26,29 @@ bool ur__reserve(void *array_pointer, size_t *cap, size_t n, size_t size);
 typedef struct ur__chunk ur__chunk;
 typedef struct ur__bump {
     ur__chunk *first, *now;
+    char *next;                 /* where in `now` the next piece begins, */
+    size_t room;                /* and how many bytes are left there */
     size_t bytes;               /* held in chunks */
 } ur__bump;
+/* A piece that does not fit into what is left of the chunk under way. */
+void *ur__bump_take_next(ur__bump *b, size_t bytes);
 /* 16-byte aligned, zeroed or (take) as they come; NULL without memory. */
 void *ur__bump_alloc(ur__bump *b, size_t bytes);
-void *ur__bump_take(ur__bump *b, size_t bytes);
 /* ur__reserve for an array among the pieces, which nobody frees. */
 bool ur__bump_reserve(ur__bump *b, void *array_pointer, size_t *cap, size_t n, size_t size);
+static inline void *ur__bump_take(ur__bump *b, size_t bytes)
+{
+    if (bytes - 1 >= b->room)   /* none at all, too */
+        return ur__bump_take_next(b, bytes);
+    const size_t piece = (bytes + 15) & ~(size_t)15;
+    char *p = b->next;
+    b->next += piece;
+    b->room -= piece;
+    return p;
+}
 void ur__bump_reset(ur__bump *b);
+/* Hands over the chunks that b has not begun, after a reset all, to another one, likewise reset. */
+void ur__bump_give(ur__bump *b, ur__bump *to);
 void ur__bump_free(ur__bump *b);
 
 /* A 64-byte aligned block that only grows; contents are kept. */
@@ -176,6 +191,7 @@ typedef struct ur__panel {
     ptrdiff_t k, n;             /* of the right operand */
     uint64_t offset;            /* in g->panels */
     uint64_t version;           /* of the values that were packed; 0 none */
+    uint64_t planned;           /* the last planning that renews it, by g->plannings */
 } ur__panel;
 
 struct ur_graph {
@@ -231,7 +247,9 @@ struct ur_graph {
     uint64_t dropped[256];      /* hashes of plans that left the cache, the last ones */
     size_t n_dropped;
     ur__bump scratch;           /* of planning */
+    ur__bump spare;             /* memory of plans that were dropped, for the next ones */
     size_t plans_made, plans_cached;
+    uint64_t plannings;         /* emissions of steps so far */
     double record_ns, plan_ns, record_start;
     const ur__plan *last_plan;
     void *pool;

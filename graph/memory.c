@@ -65,8 +65,8 @@ static char *align(void *p, size_t to)
 
 struct ur__chunk {
     ur__chunk *next;
-    char *data;         /* aligned, `room` bytes, of which `used` are given out */
-    size_t room, used;
+    char *data;         /* aligned */
+    size_t room;
 };
 
 /* Bytes of a chunk as it was allocated. */
@@ -97,21 +97,17 @@ static ur__chunk *next_chunk(ur__bump *b, size_t bytes)
     }
     c->next = *here;
     *here = c;
-    c->used = 0;
+    b->next = c->data;
+    b->room = c->room;
     return b->now = c;
 }
 
-void *ur__bump_take(ur__bump *b, size_t bytes)
+void *ur__bump_take_next(ur__bump *b, size_t bytes)
 {
     if (bytes > PTRDIFF_MAX / 2)
         return NULL;
     bytes = bytes ? (bytes + PIECE - 1) & ~(size_t)(PIECE - 1) : PIECE;
-    ur__chunk *c = b->now;
-    if ((!c || c->room - c->used < bytes) && !(c = next_chunk(b, bytes)))
-        return NULL;
-    void *p = c->data + c->used;
-    c->used += bytes;
-    return p;
+    return bytes <= b->room || next_chunk(b, bytes) ? ur__bump_take(b, bytes) : NULL;
 }
 
 void *ur__bump_alloc(ur__bump *b, size_t bytes)
@@ -139,6 +135,21 @@ bool ur__bump_reserve(ur__bump *b, void *array_pointer, size_t *cap, size_t n, s
 void ur__bump_reset(ur__bump *b)
 {
     b->now = NULL;      /* the next piece enters the first chunk that is large enough */
+    b->room = 0;
+}
+
+void ur__bump_give(ur__bump *b, ur__bump *to)
+{
+    ur__chunk **rest = b->now ? &b->now->next : &b->first, **end = rest;
+    for (; *end; end = &(*end)->next) {
+        b->bytes -= chunk_bytes(*end);
+        to->bytes += chunk_bytes(*end);
+    }
+    if (end == rest)
+        return;
+    *end = to->first;
+    to->first = *rest;
+    *rest = NULL;
 }
 
 void ur__bump_lend(ur__bump *b, const ur__block *block)
@@ -147,10 +158,10 @@ void ur__bump_lend(ur__bump *b, const ur__block *block)
     if (block->bytes < sizeof *c + LINE)
         return;
     c->data = align(c + 1, LINE);
-    c->room = (size_t)(block->p + block->bytes - c->data);
+    c->room = (size_t)(block->p + block->bytes - c->data) & ~(size_t)(PIECE - 1);
     c->next = b->first;
     b->first = c;
-    b->now = NULL;
+    ur__bump_reset(b);
 }
 
 void ur__bump_return(ur__bump *b, const ur__block *block)
@@ -160,7 +171,7 @@ void ur__bump_return(ur__bump *b, const ur__block *block)
             *link = (*link)->next;
             break;
         }
-    b->now = NULL;
+    ur__bump_reset(b);
 }
 
 void ur__bump_free(ur__bump *b)

@@ -140,24 +140,36 @@ static bool cut_band(ur__work *w, const band *b, const ur__step *step, size_t n)
     return true;
 }
 
+/* A band begins with a product that has many rows, which few do. */
+static bool can_begin(const ur__step *s)
+{
+    return s->what == UR__CONTRACT &&
+           ((const ur__contraction *)s->body)->m >= ur__limit.band_rows;
+}
+
 bool ur__pass_bands(ur__work *w)
 {
     ur__plan *p = w->p;
+    size_t n = p->n_steps, i = 0;
+    band b;
+    int taken = 0;
     if (!ur__on(w->g, UR__BIT_band))
         return true;
-    const size_t n = p->n_steps;
-    ur__step *step = p->step;
-    p->step = NULL;
-    p->n_steps = p->step_cap = 0;
+    while (i < n && !(can_begin(&p->step[i]) && (taken = find_band(w, p->step + i, n - i, &b))))
+        i++;
+    if (i == n)
+        return true;
+    /* the steps from the first band on are listed anew */
+    ur__step *step = ur__bump_take(&w->g->scratch, (n -= i) * sizeof *step);
+    if (!step)
+        return ur__out_of_memory(&w->g->owner);
+    memcpy(step, p->step + i, n * sizeof *step);
+    p->n_steps = i;
     bool ok = true;
-    for (size_t i = 0; ok && i < n;) {
-        band b;
-        int taken = find_band(w, step + i, n - i, &b);
-        if (taken)
-            ok = cut_band(w, &b, step + i, (size_t)taken);
-        else
-            ok = ur__append_step(w, &step[i], step[i].body);
-        i += taken ? (size_t)taken : 1;
+    for (i = 0; ok && i < n; i += taken ? (size_t)taken : 1) {
+        taken = can_begin(&step[i]) ? find_band(w, step + i, n - i, &b) : 0;
+        ok = taken ? cut_band(w, &b, step + i, (size_t)taken)
+                   : ur__append_step(w, &step[i], step[i].body);
     }
     return ok;
 }

@@ -2,6 +2,7 @@
  * Where rows are cut changes no bit (kernels.h); what products that sum over them say of that is
  * ur__gemm_block. */
 #include "graph/plan/band.h"
+#include "graph/plan/emit.h"
 
 /* ------------------------------------------------------------------------- what a step touches */
 
@@ -119,9 +120,8 @@ bool ur__by_rows(const ur_graph *g, ur__member *m, const ur__step *s, size_t *ro
 bool ur__append_step(ur__work *w, const ur__step *like, void *body)
 {
     ur__plan *p = w->p;
-    if (!ur__bump_reserve(&w->g->scratch, &p->step, &p->step_cap, p->n_steps + 1,
-                          sizeof *p->step))
-        return ur__out_of_memory(&w->g->owner);
+    if (p->n_steps == w->step_cap && !ur__more_steps(w))
+        return false;
     p->step[p->n_steps] = *like;
     p->step[p->n_steps++].body = body;
     return true;
@@ -129,7 +129,7 @@ bool ur__append_step(ur__work *w, const ur__step *like, void *body)
 
 static void *copy(ur__work *w, const void *body, size_t bytes)
 {
-    void *p = ur__bump_alloc(&w->p->memory, bytes);
+    void *p = ur__bump_take(&w->p->memory, bytes);
     return p ? memcpy(p, body, bytes) : NULL;
 }
 

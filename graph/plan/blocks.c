@@ -221,8 +221,6 @@ bool ur__cut_blocks(ur__segmenting *s)
     ur__plan *p = s->w->p;
     ur__step *step = p->step;
     blocks b = { .s = s, .step = step, .n = p->n_steps, .rows = find_rows(step, p->n_steps) };
-    p->step = NULL;
-    p->n_steps = p->step_cap = 0;
-    bool ok = prepare(&b) && find_cuts(&b) && append_all(&b);
-    return ok;
+    p->n_steps = s->w->step_cap = 0;
+    return prepare(&b) && find_cuts(&b) && append_all(&b);
 }

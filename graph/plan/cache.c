@@ -86,10 +86,15 @@ bool ur__cache_key(ur_graph *g, ur__plan *p)
 
 void ur__plan_free(ur_graph *g, ur__plan *p)
 {
+    enum { KEPT = 8 << 20 };
+    const size_t spare = p->memory.bytes + g->spare.bytes;
     if (g->last_plan == p)
         g->last_plan = NULL;
-    ur__realloc(p->packed, p->packed_cap * sizeof *p->packed, 0);
     ur__block_free(&p->consts);
+    ur__bump_reset(&p->memory);
+    /* with new lengths in every step one plan is made and one dropped: the next one's memory */
+    if (spare <= KEPT && spare <= g->plan_limit)
+        ur__bump_give(&p->memory, &g->spare);
     ur__bump_free(&p->memory);
     ur__realloc(p, sizeof *p, 0);
 }
@@ -133,4 +138,5 @@ void ur__cache_free(ur_graph *g)
         g->plans = p->next;
         ur__plan_free(g, p);
     }
+    ur__bump_free(&g->spare);
 }

@@ -1,45 +1,17 @@
 /* Emission: units in order of execution become steps with locations. */
-#include "graph/plan/plan.h"
+#include "graph/plan/emit.h"
 
-void *ur__add_step(ur__work *w, ur__what what, uint32_t node, size_t bytes)
+bool ur__more_steps(ur__work *w)
 {
     ur__plan *p = w->p;
-    void *body = bytes ? ur__bump_alloc(&p->memory, bytes) : NULL;
-    if ((bytes && !body) ||
-        !ur__bump_reserve(&w->g->scratch, &p->step, &p->step_cap, p->n_steps + 1,
-                          sizeof *p->step)) {
-        ur__out_of_memory(&w->g->owner);
-        return NULL;
-    }
-    p->step[p->n_steps++] = (ur__step){ .what = what, .node = node, .body = body };
-    return bytes ? body : p->step;
-}
-
-bool ur__emit_move(ur__work *w, uint32_t node, ur__loc x, const ptrdiff_t *x_step, ur__loc y,
-                   const ptrdiff_t *y_step, const ur_shape *s, int write, uint32_t slot)
-{
-    if (ur__elements(s) == 0)
-        return true;
-    ur__move *m = ur__add_step(w, UR__MOVE, node, sizeof *m);
-    if (!m)
-        return false;
-    *m = (ur__move){ .x = x, .y = y, .type = w->t->node[node].type, .write = write, .slot = slot };
-    for (int i = 0; i < s->rank; i++) {
-        ptrdiff_t d = s->dim[i];
-        int r = m->rank;
-        if (d == 1)
-            continue;
-        if (r && m->x_step[r - 1] == x_step[i] * d && m->y_step[r - 1] == y_step[i] * d) {
-            m->dim[r - 1] *= d;         /* one run with the dimension outside */
-            m->x_step[r - 1] = x_step[i];
-            m->y_step[r - 1] = y_step[i];
-        } else {
-            m->dim[r] = d;
-            m->x_step[r] = x_step[i];
-            m->y_step[r] = y_step[i];
-            m->rank++;
-        }
-    }
+    const size_t cap = w->step_cap ? 2 * w->step_cap : 2 * (size_t)w->n_units + 64;
+    ur__step *step = ur__bump_take(&w->g->scratch, cap * sizeof *step);
+    if (!step)
+        return ur__out_of_memory(&w->g->owner);
+    if (p->n_steps)
+        memcpy(step, p->step, p->n_steps * sizeof *step);
+    p->step = step;
+    w->step_cap = cap;
     return true;
 }
 
@@ -60,8 +32,8 @@ static bool emit_zero(ur__work *w, uint32_t node, ur__loc y, int write, uint32_t
 {
     if (write == UR__ADD)               /* what an earlier request deposited stays */
         return true;
-    ur__zero *z = ur__add_step(w, UR__ZERO, node, sizeof *z);
-    if (!z)
+    ur__zero *z = ur__bump_take(&w->p->memory, sizeof *z);
+    if (!ur__add_step(w, UR__ZERO, node, z))
         return false;
     *z = (ur__zero){ .y = y, .write = write, .slot = slot,
                      .table = write == UR__BY_STAMP ? table_at(w, y) : 0,
@@ -73,8 +45,8 @@ static bool emit_zero(ur__work *w, uint32_t node, ur__loc y, int write, uint32_t
 static bool emit_scatter(ur__work *w, uint32_t scatter, ur__loc y)
 {
     const uint32_t *in = ur__in(w, scatter);
-    ur__scatter *s = ur__add_step(w, UR__SCATTER, scatter, sizeof *s);
-    if (!s)
+    ur__scatter *s = ur__bump_take(&w->p->memory, sizeof *s);
+    if (!ur__add_step(w, UR__SCATTER, scatter, s))
         return false;
     const ur__shape *out = ur__shape_at(w, scatter);
     size_t rows = (size_t)out->s.dim[0];
@@ -86,63 +58,11 @@ static bool emit_scatter(ur__work *w, uint32_t scatter, ur__loc y)
     return true;
 }
 
-/* The place and strides of a padded operand inside the destination. */
-static ur__loc pad_target(const ur__work *w, uint32_t pad, ur__loc y, ptrdiff_t *y_step)
-{
-    const int64_t *a = ur__attr(w, pad);
-    const ur_shape *out = &ur__shape_at(w, pad)->s, *in = &ur__shape_at(w, ur__in(w, pad)[0])->s;
-    ptrdiff_t full[UR_MAX_RANK];
-    ur__natural_strides(out, full);
-    for (int i = 0, k = 0; i < out->rank; i++)
-        if (in->rank == out->rank || i != a[0])     /* an unselected axis is not the operand's */
-            y_step[k++] = full[i];
-    y.offset += (uint64_t)(a[1] * full[a[0]]) * ur__type_size(w->t->node[pad].type);
-    return y;
-}
-
-static bool emit_part(ur__work *w, uint32_t node, uint32_t x, ur__loc y, const ptrdiff_t *y_step,
-                      int write, uint32_t slot)
-{
-    ptrdiff_t x_step[UR_MAX_RANK];
-    ur__strides(w, x, x_step);
-    return ur__emit_move(w, node, ur__where(w, x), x_step, y, y_step, &ur__shape_at(w, x)->s,
-                         write, slot);
-}
-
-/* Whether x lies at y already, inside the memory of `of`, so that computing it was writing it. An
- * operand twice can lie in one of its places only. */
-static bool lies_in(const ur__work *w, uint32_t x, uint32_t of, ur__loc y)
-{
-    return w->root[x] == of && w->role[x] != R_ALIAS && ur__where(w, x).offset == y.offset;
-}
-
-static bool emit_concat(ur__work *w, uint32_t id)
-{
-    const ur__node *x = &w->t->node[id];
-    const int64_t *a = ur__attr(w, id);
-    const ur_shape *out = &ur__shape_at(w, id)->s;
-    ptrdiff_t full[UR_MAX_RANK], step[UR_MAX_RANK];
-    ur__natural_strides(out, full);
-    ur__loc y = ur__where(w, id);
-    for (uint32_t i = 0; i < x->n_in; i++) {
-        uint32_t u = ur__in(w, id)[i];
-        const ur_shape *s = &ur__shape_at(w, u)->s;
-        for (int k = 0, j = 0; j < out->rank; j++)
-            if (!a[1] || j != a[0])
-                step[k++] = full[j];
-        if (!lies_in(w, u, id, y) && !emit_part(w, id, u, y, step, UR__OVER, 0))
-            return false;
-        y.offset += (uint64_t)(full[a[0]] * (a[1] ? 1 : s->dim[a[0]])) * ur__type_size(x->type);
-    }
-    return true;
-}
-
 static bool emit_pad(ur__work *w, uint32_t id)
 {
-    ptrdiff_t step[UR_MAX_RANK];
-    ur__loc y = ur__where(w, id), part = pad_target(w, id, y, step);
+    ur__loc y = ur__where(w, id);
     return emit_zero(w, id, y, UR__OVER, 0) &&
-           emit_part(w, id, ur__in(w, id)[0], part, step, UR__OVER, 0);
+           ur__emit_padded(w, id, id, ur__pad_place(w, id, y), UR__OVER, 0);
 }
 
 /* Whether a gradient is nothing but scattered rows. */
@@ -206,7 +126,7 @@ static bool emit_chunk(ur__work *w, uint32_t leader)
     size_t n = 1;
     for (uint32_t u = w->next[leader]; u != UINT32_MAX; u = w->next[u])
         n++;
-    if (!(product = ur__bump_alloc(&w->g->scratch, n * sizeof *product)))
+    if (!(product = ur__bump_take(&w->g->scratch, n * sizeof *product)))
         return ur__out_of_memory(&w->g->owner);
     n = 0;
     for (uint32_t u = leader; u != UINT32_MAX; u = w->next[u])
@@ -225,13 +145,40 @@ static bool is_seed(const ur__work *w, uint32_t id, uint32_t u)
            ur__where(w, u).offset == ur__where(w, id).offset;
 }
 
-bool ur__emit_accumulate(ur__work *w, uint32_t id)
+/* Adds the terms of a sum that are no products. */
+static bool emit_others(ur__work *w, uint32_t id, ur__loc y)
+{
+    const ur__node *x = &w->t->node[id];
+    const uint32_t *in = ur__in(w, id);
+    ptrdiff_t step[UR_MAX_RANK];
+    bool ok = true;
+    ur__natural_strides(&ur__shape_at(w, id)->s, step);
+    for (uint32_t i = 0; ok && i < x->n_in; i++) {
+        const uint32_t u = in[i];
+        const ur_kind kind = w->t->node[u].op->kind;
+        if (w->role[u] == R_PART || is_seed(w, id, u)) {
+            continue;
+        } else if (w->role[u] != R_ABSORBED) {
+            ok = ur__emit_part(w, id, u, y, step, UR__ADD, 0);
+        } else if (kind == UR_PAD) {
+            ur__loc to = ur__pad_place(w, u, y);
+            ok = ur__lies_in(w, ur__in(w, u)[0], id, to) || ur__emit_padded(w, id, u, to, UR__ADD, 0);
+        } else if (kind == UR_SCATTER) {
+            ok = emit_scatter(w, u, y);
+        } else if (!ur__plain_product(w, u)) {
+            ok = ur__emit_contraction(w, id, &u, 1, UR__ADD, 0);
+        }
+    }
+    return ok;
+}
+
+static bool emit_accumulate(ur__work *w, uint32_t id)
 {
     if (w->stored[id] == UR__GATHERED || w->stored[id] == UR__CHUNKED)
         return true;
     const ur__node *x = &w->t->node[id];
     const uint32_t *in = ur__in(w, id);
-    uint32_t slot, *product = ur__bump_alloc(&w->g->scratch, x->n_in * sizeof *product);
+    uint32_t slot, *product = ur__bump_take(&w->g->scratch, x->n_in * sizeof *product);
     ur__loc y = ur__where(w, id);
     int write = write_mode(w, y, id, &slot);
     size_t n = 0;
@@ -243,25 +190,7 @@ bool ur__emit_accumulate(ur__work *w, uint32_t id)
     bool tiled = w->stored[id] == UR__TILED;
     bool ok = n ? ur__emit_contraction(w, id, product, n, write, slot)
                 : tiled || emit_zero(w, id, y, write, slot);
-    for (uint32_t i = 0; ok && i < x->n_in; i++) {
-        uint32_t u = in[i];
-        ptrdiff_t step[UR_MAX_RANK];
-        if (w->role[u] == R_PART || is_seed(w, id, u)) {
-            continue;
-        } else if (w->role[u] != R_ABSORBED) {
-            ur__natural_strides(&ur__shape_at(w, id)->s, step);
-            ok = emit_part(w, id, u, y, step, UR__ADD, 0);
-        } else if (w->t->node[u].op->kind == UR_PAD) {
-            uint32_t part = ur__in(w, u)[0];
-            ur__loc to = pad_target(w, u, y, step);
-            ok = lies_in(w, part, id, to) || emit_part(w, id, part, to, step, UR__ADD, 0);
-        } else if (w->t->node[u].op->kind == UR_SCATTER) {
-            ok = emit_scatter(w, u, y);
-        } else if (!ur__plain_product(w, u)) {
-            ok = ur__emit_contraction(w, id, &u, 1, UR__ADD, 0);
-        }
-    }
-    return ok;
+    return ok && (n == x->n_in || emit_others(w, id, y));
 }
 
 /* A gradient that was not made in the store is moved there. */
@@ -278,12 +207,11 @@ static bool emit_deposit(ur__work *w, uint32_t id)
     int write = deposit_mode(w, id, d, &slot);
     ptrdiff_t step[UR_MAX_RANK];
     ur__natural_strides(&ur__shape_at(w, d)->s, step);
-    return emit_part(w, d, d, y, step, write, slot);
+    return ur__emit_part(w, d, d, y, step, write, slot);
 }
 
 static bool emit_unit(ur__work *w, uint32_t id)
 {
-    ptrdiff_t step[UR_MAX_RANK];
     uint32_t slot;
     switch (w->role[id]) {
     case R_MAP:
@@ -294,37 +222,27 @@ static bool emit_unit(ur__work *w, uint32_t id)
         return ur__emit_contraction(w, id, &id, 1, write, slot);
     }
     case R_ACCUMULATE:
-        return ur__emit_accumulate(w, id);
+        return emit_accumulate(w, id);
     case R_SCATTER: {
         ur__loc y = ur__where(w, id);
         int write = write_mode(w, y, id, &slot);
         return emit_zero(w, id, y, write, slot) && emit_scatter(w, id, y);
     }
-    case R_SLICE: {
-        ur__strides(w, ur__in(w, id)[0], step);
-        const int64_t *a = ur__attr(w, id);
-        ur__loc x = ur__where(w, ur__in(w, id)[0]);
-        x.offset += (uint64_t)(a[1] * step[a[0]]) * ur__type_size(w->t->node[id].type);
-        ptrdiff_t y_step[UR_MAX_RANK];
-        ur__natural_strides(&ur__shape_at(w, id)->s, y_step);
-        if (ur__shape_at(w, id)->s.rank < ur__shape_at(w, ur__in(w, id)[0])->s.rank)
-            memmove(step + a[0], step + a[0] + 1, (size_t)(UR_MAX_RANK - 1 - a[0]) * sizeof *step);
-        return ur__emit_move(w, id, x, step, ur__where(w, id), y_step, &ur__shape_at(w, id)->s,
-                             UR__OVER, 0);
-    }
+    case R_SLICE:
+        return ur__emit_slice(w, id);
     case R_PAD:
         return emit_pad(w, id);
     case R_PART: {
-        ur__loc to = pad_target(w, id, ur__where(w, w->root[id]), step);
+        ur__loc to = ur__pad_place(w, id, ur__where(w, w->root[id]));
         int write = write_mode(w, to, id, &slot);
-        return emit_part(w, id, ur__in(w, id)[0], to, step, write, slot);
+        return ur__emit_padded(w, id, id, to, write, slot);
     }
     case R_ROWS:
         return emit_rows(w, id);
     case R_CHUNK:
         return emit_chunk(w, id);
     case R_CONCAT:
-        return emit_concat(w, id);
+        return ur__emit_concat(w, id);
     case R_CALL:
         return ur__emit_call(w, id);
     case R_EFFECT:
@@ -344,7 +262,7 @@ static bool emit_results(ur__work *w)
         ptrdiff_t step[UR_MAX_RANK];
         ur__natural_strides(&ur__shape_at(w, id)->s, step);
         if ((x.region != y.region || x.offset != y.offset) &&
-            !emit_part(w, id, id, y, step, UR__OVER, 0))
+            !ur__emit_part(w, id, id, y, step, UR__OVER, 0))
             return false;
     }
     p->commit = ur__bump_alloc(&p->memory, (w->n_effects + 1) * sizeof *p->commit);
@@ -363,6 +281,7 @@ static bool emit_results(ur__work *w)
 bool ur__pass_emit(ur__work *w)
 {
     ur__plan *p = w->p;
+    w->g->plannings++;
     p->n_deposit_slots = w->g->n_slots;
     p->deposits = ur__bump_alloc(&p->memory, (w->g->n_slots + 1) * sizeof *p->deposits);
     if (!p->deposits)
@@ -376,10 +295,12 @@ bool ur__pass_emit(ur__work *w)
             return ur__out_of_memory(&w->g->owner);
     }
     ur__find_thick(w);
-    for (uint32_t pos = 0; pos < w->n_units; pos++) {
-        if (!pos || w->level[w->order[pos]] != w->level[w->order[pos - 1]])
+    for (uint32_t pos = 0, level = UINT32_MAX; pos < w->n_units; pos++) {
+        const uint32_t id = w->order[pos];
+        if (w->level[id] != level)
             w->level_begin = p->n_steps;
-        if (!emit_unit(w, w->order[pos]))
+        level = w->level[id];
+        if (!emit_unit(w, id))
             return false;
     }
     return emit_results(w);

@@ -1,6 +1,6 @@
 /* Calls of compute functions. The steps of a recurrence share one routine and differ in locations
  * only. */
-#include "graph/plan/plan.h"
+#include "graph/plan/emit.h"
 
 /* Whether a routine is what node id calls. */
 static bool calls(const ur__work *w, uint32_t id, const ur__routine *r)
@@ -56,10 +56,13 @@ bool ur__emit_call(ur__work *w, uint32_t id)
 {
     const ur__node *x = &w->t->node[id];
     const ur__routine *r = intern_routine(w, id);
-    ur__call *c = r ? ur__add_step(w, UR__CALL, id, sizeof *c + x->n_in * sizeof *c->in) : NULL;
-    if (!c)
+    if (!r)
+        return false;
+    ur__call *c = ur__bump_take(&w->p->memory, sizeof *c + x->n_in * sizeof *c->in);
+    if (!ur__add_step(w, UR__CALL, id, c))
         return false;
     c->routine = r;
+    c->begin = c->end = 0;
     c->out = ur__where(w, id);
     for (uint32_t i = 0; i < x->n_in; i++)
         c->in[i] = ur__where(w, ur__in(w, id)[i]);

@@ -5,30 +5,19 @@
  * A right operand without batch and an untransposed left one make a single tall product: all
  * leading axes of A are rows. A parameter on the right is packed once and kept until its values
  * change; unless that is in every run, and too few rows would profit. */
-#include "graph/plan/plan.h"
+#include "graph/plan/emit.h"
 
-typedef struct matrix {
-    ur__loc at;
-    ptrdiff_t row, col;                 /* strides in elements */
-    ptrdiff_t rows, cols;
-    int batch_rank;
-    const ur_shape *s;
-    ptrdiff_t stride[UR_MAX_RANK];
-} matrix;
-
-static matrix operand(const ur__work *w, uint32_t id, bool transposed)
+/* Where an operand lies, and the strides of its rows and columns in elements. */
+static inline ur__loc operand(const ur__work *w, uint32_t id, bool transposed, ptrdiff_t *row,
+                              ptrdiff_t *col)
 {
-    matrix x;
-    x.at = ur__where(w, id);
-    x.s = &ur__shape_at(w, id)->s;
-    ur__strides(w, id, x.stride);
-    const int r = x.s->rank - 2, row = transposed ? r + 1 : r, col = transposed ? r : r + 1;
-    x.batch_rank = r;
-    x.row = x.stride[row];
-    x.col = x.stride[col];
-    x.rows = x.s->dim[row];
-    x.cols = x.s->dim[col];
-    return x;
+    const ur_shape *s = &ur__shape_at(w, id)->s;
+    const ptrdiff_t *stride = w->stride[id];
+    const ptrdiff_t down = stride ? stride[s->rank - 2] : s->dim[s->rank - 1];
+    const ptrdiff_t right = stride ? stride[s->rank - 1] : 1;
+    *row = transposed ? right : down;
+    *col = transposed ? down : right;
+    return ur__where(w, id);
 }
 
 enum {
@@ -74,53 +63,48 @@ static bool panels_pass(const ur__work *w, uint32_t product)
 
 /* Whether the right operand of a product of few rows is best read where it is: such a parameter, or
  * columns that would be packed every time. */
-static bool in_place(const ur__work *w, uint32_t product, const matrix *a, const matrix *b)
+static bool in_place(const ur__work *w, uint32_t product)
 {
-    if (b->col != 1 && (b->row != 1 || a->col != 1))
+    const uint32_t *in = ur__in(w, product);
+    const int64_t *flag = ur__attr(w, product);
+    ptrdiff_t a_row, a_col, b_row, b_col;
+    operand(w, in[0], flag[0], &a_row, &a_col);
+    operand(w, in[1], flag[1], &b_row, &b_col);
+    if (b_col != 1 && (b_row != 1 || a_col != 1))
         return false;
-    if (b->batch_rank || w->t->node[ur__root(w, ur__in(w, product)[1])].op != &ur__op_param)
-        return b->col != 1;
+    if (ur__shape_at(w, in[1])->s.rank > 2 || w->t->node[ur__root(w, in[1])].op != &ur__op_param)
+        return b_col != 1;
     return panels_pass(w, product);
 }
 
 static bool thin(const ur__work *w, const uint32_t *terms, size_t n_terms)
 {
-    for (size_t i = 0; i < n_terms; i++) {
-        const uint32_t *in = ur__in(w, terms[i]);
-        const int64_t *flag = ur__attr(w, terms[i]);
-        matrix a = operand(w, in[0], flag[0]), b = operand(w, in[1], flag[1]);
-        if (rows_of(w, terms[i]) > FEW || !in_place(w, terms[i], &a, &b))
+    for (size_t i = 0; i < n_terms; i++)
+        if (rows_of(w, terms[i]) > FEW || !in_place(w, terms[i]))
             return false;
-    }
     return true;
 }
 
-/* The panel of a parameter, or a part of it, as a right operand; UINT32_MAX when it is none or
- * packing is off. There is memory for a new one when the plan runs, for all of them at once. */
-static uint32_t panel_of(ur__work *w, uint32_t id, const matrix *b)
+/* The panel of the right operand of t, with n columns, a part of a parameter; UINT32_MAX without
+ * memory for what is said of it. What it holds gets memory when the plan runs, all at once. */
+static uint32_t panel_of(ur_graph *g, const int64_t *param, const ur__term *t, ptrdiff_t n)
 {
-    ur_graph *g = w->g;
-    uint32_t root = ur__root(w, id);
-    if (w->t->node[root].op != &ur__op_param || !ur__on(g, UR__BIT_pack) ||
-        b->rows * b->cols == 0)
-        return UINT32_MAX;
-    const int64_t *a = ur__attr(w, root);
     for (size_t i = 0; i < g->n_panels; i++) {
         const ur__panel *p = &g->panel[i];
-        if (p->slot == a[0] && p->from == b->at.offset && p->b_k == b->row && p->b_n == b->col &&
-            p->k == b->rows && p->n == b->cols)
+        if (p->slot == param[0] && p->from == t->b.offset && p->b_k == t->b_k &&
+            p->b_n == t->b_n && p->k == t->k && p->n == n)
             return (uint32_t)i;
     }
     const ur__kernels *k = ur__kernels_get();
     const ur__kernel_set *set = g->precision == UR_F64 ? &k->f64 : &k->f32;
-    size_t bytes = set->packed_size(b->rows, b->cols);
+    size_t bytes = set->packed_size(t->k, n);
     if (!ur__reserve(&g->panel, &g->panel_cap, g->n_panels + 1, sizeof *g->panel)) {
         ur__out_of_memory(&g->owner);
         return UINT32_MAX;
     }
-    g->panel[g->n_panels] = (ur__panel){ .slot = (uint32_t)a[0], .param = (uint32_t)a[1],
-                                         .from = b->at.offset, .b_k = b->row, .b_n = b->col,
-                                         .k = b->rows, .n = b->cols, .offset = g->panels_used };
+    g->panel[g->n_panels] = (ur__panel){ .slot = (uint32_t)param[0], .param = (uint32_t)param[1],
+                                         .from = t->b.offset, .b_k = t->b_k, .b_n = t->b_n,
+                                         .k = t->k, .n = n, .offset = g->panels_used };
     g->panels_used += (bytes + 63) / 64 * 64;
     return (uint32_t)g->n_panels++;
 }
@@ -128,42 +112,66 @@ static uint32_t panel_of(ur__work *w, uint32_t id, const matrix *b)
 /* Every plan renews the panels it uses, once, before the first use. */
 static bool pack_once(ur__work *w, uint32_t panel, uint32_t node)
 {
-    for (size_t i = 0; i < w->p->n_packed; i++)
-        if (w->p->packed[i] == panel)
-            return true;
-    if (!ur__reserve(&w->p->packed, &w->p->packed_cap, w->p->n_packed + 1, sizeof panel))
-        return ur__out_of_memory(&w->g->owner);
-    w->p->packed[w->p->n_packed++] = panel;
-    if (!ur__add_step(w, UR__PACK, node, 0))
+    ur__panel *p = &w->g->panel[panel];
+    if (p->planned == w->g->plannings)
+        return true;
+    ur__step *s = ur__add_step(w, UR__PACK, node, NULL);
+    if (!s)
         return false;
-    w->p->step[w->p->n_steps - 1].panel = panel;
+    s->panel = panel;
+    p->planned = w->g->plannings;
     w->p->merged[UR__BIT_pack]++;
     return true;
 }
 
+/* Whether the right operand of t is a parameter, or a part of it, to be packed. */
+static bool packs(const ur__work *w, uint32_t id, const ur__term *t, ptrdiff_t n)
+{
+    return w->t->node[ur__root(w, id)].op == &ur__op_param && ur__on(w->g, UR__BIT_pack) &&
+           ur__shape_at(w, id)->s.rank == 2 && t->k * n > 0;
+}
+
+/* Above 32 bits of an operand's number: what is below is its panel, as it is or transposed. */
+static uint64_t panel_stamp(bool transposed)
+{
+    return (uint64_t)(UINT32_MAX - transposed) << 32;
+}
+
+/* The steps of a recurrence have the same right operand: its panel is looked for once. */
 static bool fill_term(ur__work *w, uint32_t product, bool thin, ur__term *t)
 {
     const uint32_t *in = ur__in(w, product);
     const int64_t *flag = ur__attr(w, product);
-    matrix a = operand(w, in[0], flag[0]), b = operand(w, in[1], flag[1]);
-    *t = (ur__term){ .a = a.at, .b = b.at, .a_m = a.row, .a_k = a.col, .b_k = b.row,
-                     .b_n = b.col, .k = b.rows };
-    if (thin || b.batch_rank || (rows_of(w, product) > FEW && panels_pass(w, product)))
-        return true;
-    uint32_t panel = panel_of(w, in[1], &b);
-    if (panel == UINT32_MAX)
-        return !w->g->owner.failed;
-    t->b = (ur__loc){ UR__PANELS, w->g->panel[panel].offset };
+    const int *end = ur__shape_at(w, in[1])->s.dim + ur__shape_at(w, in[1])->s.rank;
+    const uint64_t stamp = panel_stamp(flag[1]);
+    uint64_t *known = &w->number[in[1]];
+    t->a = operand(w, in[0], flag[0], &t->a_m, &t->a_k);
+    t->k = flag[1] ? end[-1] : end[-2];
+    if (thin || (*known ^ stamp) >> 32) {
+        const ptrdiff_t n = flag[1] ? end[-2] : end[-1];
+        t->b = operand(w, in[1], flag[1], &t->b_k, &t->b_n);
+        if (thin || !packs(w, in[1], t, n) ||
+            (rows_of(w, product) > FEW && panels_pass(w, product)))
+            return true;
+        const uint32_t panel = panel_of(w->g, ur__attr(w, ur__root(w, in[1])), t, n);
+        if (panel == UINT32_MAX || !pack_once(w, panel, in[1]))
+            return false;
+        *known = stamp | panel;
+    }
+    t->b = (ur__loc){ UR__PANELS, w->g->panel[(uint32_t)*known].offset };
     t->b_k = t->b_n = 0;
-    return pack_once(w, panel, in[1]);
+    return true;
 }
 
 /* Strides of an operand over the result's leading axes; 0 along axes it lacks or repeats. */
-static void batch_steps(const matrix *x, int rank, ptrdiff_t *step)
+static void batch_steps(const ur__work *w, uint32_t id, int rank, ptrdiff_t *step)
 {
+    const ur_shape *s = &ur__shape_at(w, id)->s;
+    ptrdiff_t stride[UR_MAX_RANK];
+    ur__strides(w, id, stride);
     for (int i = 0; i < rank; i++) {
-        int k = x->batch_rank - rank + i;
-        step[i] = k < 0 || x->s->dim[k] == 1 ? 0 : x->stride[k];
+        int k = s->rank - 2 - rank + i;
+        step[i] = k < 0 || s->dim[k] == 1 ? 0 : stride[k];
     }
 }
 
@@ -171,17 +179,15 @@ static void batch_steps(const matrix *x, int rank, ptrdiff_t *step)
 static const ur__batch *batch_of(ur__work *w, uint32_t id)
 {
     const uint32_t *in = ur__in(w, id);
-    const int64_t *flag = ur__attr(w, id);
     const ur_shape *out = &ur__shape_at(w, id)->s;
-    matrix a = operand(w, in[0], flag[0]), b = operand(w, in[1], flag[1]);
     ur__batch *x = ur__bump_alloc(&w->p->memory, sizeof *x);
     if (!x) {
         ur__out_of_memory(&w->g->owner);
         return NULL;
     }
     x->rank = out->rank - 2;
-    batch_steps(&a, x->rank, x->a_step);
-    batch_steps(&b, x->rank, x->b_step);
+    batch_steps(w, in[0], x->rank, x->a_step);
+    batch_steps(w, in[1], x->rank, x->b_step);
     ur__natural_strides(out, x->c_step);
     for (int i = 0; i < x->rank; i++)
         x->dim[i] = out->dim[i];
@@ -208,14 +214,21 @@ static void join_gang(ur__work *w, uint32_t node, ur__contraction *c)
     }
 }
 
-static bool append_product(ur__work *w, uint32_t node, const ur__contraction *c)
+static bool append_product(ur__work *w, uint32_t node, ur__contraction *c)
 {
-    ur__contraction *body = ur__add_step(w, UR__CONTRACT, node, sizeof *body);
-    if (!body)
+    if (!ur__add_step(w, UR__CONTRACT, node, c))
         return false;
-    *body = *c;
-    join_gang(w, node, body);
+    join_gang(w, node, c);
     return true;
+}
+
+/* With its terms behind it. */
+static ur__contraction *new_contraction(ur__work *w, size_t n_terms)
+{
+    ur__contraction *c = ur__bump_take(&w->p->memory, sizeof *c + n_terms * sizeof *c->term);
+    if (!c)
+        ur__out_of_memory(&w->g->owner);
+    return c;
 }
 
 /* Whether rows of a sequence, put together from its steps, become known from the last on. */
@@ -238,51 +251,59 @@ static bool append_from_the_end(ur__work *w, uint32_t node, const ur__contractio
     const ptrdiff_t size = (ptrdiff_t)ur__type_size(c->type);
     const ptrdiff_t k = c->term[0].k, most = 2 * ur__gemm_block(k);
     for (ptrdiff_t row = (k - 1) / most * most, end = k; row >= 0; end = row, row -= most) {
-        ur__contraction part = *c;
-        if (!(part.term = ur__bump_alloc(&w->p->memory, sizeof *part.term)))
-            return ur__out_of_memory(&w->g->owner);
-        *part.term = *c->term;
-        part.term->k = end - row;
-        part.term->a.offset += (uint64_t)(row * c->term[0].a_k * size);
-        part.term->b.offset += (uint64_t)(row * c->term[0].b_k * size);
-        part.write = end == k ? c->write : UR__ADD;
-        if (!append_product(w, node, &part))
+        ur__contraction *part = new_contraction(w, 1);
+        if (!part)
+            return false;
+        *part = *c;
+        part->term = (ur__term *)(part + 1);
+        *part->term = *c->term;
+        part->term->k = end - row;
+        part->term->a.offset += (uint64_t)(row * c->term[0].a_k * size);
+        part->term->b.offset += (uint64_t)(row * c->term[0].b_k * size);
+        part->write = end == k ? c->write : UR__ADD;
+        if (!append_product(w, node, part))
             return false;
     }
     return true;
 }
 
+/* Whether product id sums over the rows of two whole sequences: A^T B. */
+static bool sums_over_rows(const ur__work *w, uint32_t id, const ur__contraction *c)
+{
+    return c->n_terms == 1 && !c->batch && c->term[0].k > 2 * UR__GEMM_BLOCK &&
+           ur__attr(w, id)[0] && !ur__attr(w, id)[1];
+}
+
 bool ur__emit_contraction(ur__work *w, uint32_t node, const uint32_t *terms, size_t n_terms,
                           int write, uint32_t slot)
 {
-    uint32_t first = terms[0];
+    const uint32_t first = terms[0];
     const ur__shape *out = ur__shape_at(w, first);
-    int rank = out->s.rank;
-    ur__contraction c = { .n = out->s.dim[rank - 1], .m = out->s.dim[rank - 2],
-                          .n_terms = n_terms, .type = w->t->node[node].type, .write = write,
-                          .slot = slot };
-    c.ldc = c.n;
-    c.c = ur__where(w, node);
+    const int rank = out->s.rank;
+    const ptrdiff_t n = out->s.dim[rank - 1];
+    ptrdiff_t k = 0;
     if (out->count == 0)
         return true;
-    if (ur__plain_product(w, first)) {
-        c.m = (ptrdiff_t)(out->count / (size_t)c.n);
-    } else {
-        if (!(c.batch = batch_of(w, first)))
+    ur__contraction *c = new_contraction(w, n_terms);
+    if (!c)
+        return false;
+    *c = (ur__contraction){ .m = out->s.dim[rank - 2], .n = n, .ldc = n, .n_terms = n_terms,
+                            .term = (ur__term *)(c + 1), .c = ur__where(w, node),
+                            .type = w->t->node[node].type, .write = write, .slot = slot };
+    if (!ur__plain_product(w, first)) {
+        if (!(c->batch = batch_of(w, first)))
             return false;
+    } else if (rank > 2) {
+        c->m = (ptrdiff_t)(out->count / (size_t)n);
     }
-    c.term = ur__bump_alloc(&w->p->memory, n_terms * sizeof *c.term);
-    if (!c.term)
-        return ur__out_of_memory(&w->g->owner);
-    c.thin = thin(w, terms, n_terms);
+    c->thin = thin(w, terms, n_terms);
     for (size_t i = 0; i < n_terms; i++) {
-        if (!fill_term(w, terms[i], c.thin, &c.term[i]))
+        if (!fill_term(w, terms[i], c->thin, &c->term[i]))
             return false;
-        w->p->flops += 2.0 * (double)out->count * (double)c.term[i].k;
+        k += c->term[i].k;
     }
-    const uint32_t *in = ur__in(w, first);
-    if (n_terms == 1 && !c.batch && c.term[0].k > 2 * UR__GEMM_BLOCK && ur__attr(w, first)[0] &&
-        !ur__attr(w, first)[1] && known_from_the_end(w, in[1]))
-        return append_from_the_end(w, node, &c);
-    return append_product(w, node, &c);
+    w->p->flops += 2.0 * (double)out->count * (double)k;
+    if (sums_over_rows(w, first, c) && known_from_the_end(w, ur__in(w, first)[1]))
+        return append_from_the_end(w, node, c);
+    return append_product(w, node, c);
 }

@@ -59,7 +59,7 @@ static bool prepare(ur__work *w)
     w->loc = ur__bump_alloc(s, n * sizeof *w->loc);
     w->shift = ur__bump_alloc(s, n * sizeof *w->shift);
     w->gang = ur__bump_take(s, n * sizeof *w->gang);
-    w->numbered = ur__bump_alloc(s, n * sizeof *w->numbered);
+    w->number = ur__bump_alloc(s, n * sizeof *w->number);
     w->root = ur__bump_take(s, n * sizeof *w->root);
     w->base = ur__bump_take(s, n * sizeof *w->base);
     w->offset = ur__bump_take(s, n * sizeof *w->offset);
@@ -68,31 +68,29 @@ static bool prepare(ur__work *w)
     w->pos = ur__bump_take(s, n * sizeof *w->pos);
     w->order = ur__bump_take(s, n * sizeof *w->order);
     w->next = ur__bump_take(s, n * sizeof *w->next);
-    w->number = ur__bump_take(s, n * sizeof *w->number);
     return w->role && w->goal && w->strict && w->stored && w->again && w->begun && w->mode &&
-           w->thick && w->uses && w->user && w->stride && w->loc && w->gang && w->numbered &&
-           w->root && w->base && w->shift && w->offset && w->level && w->unit && w->pos &&
-           w->order && w->next && w->number;
+           w->thick && w->uses && w->user && w->stride && w->loc && w->gang && w->root &&
+           w->base && w->shift && w->offset && w->level && w->unit && w->pos && w->order &&
+           w->next && w->number;
 }
 
 /* The steps, and what texts say of them after the expanded tape is gone. */
 static bool keep_steps(ur__work *w)
 {
     ur__plan *p = w->p;
-    const ur__step *step = p->step;
-    p->step = ur__bump_take(&p->memory, (p->n_steps + 1) * sizeof *p->step);
-    p->label = ur__bump_alloc(&p->memory, (p->n_steps + 1) * sizeof *p->label);
-    if (!p->step || !p->label)
+    ur__step *step = ur__bump_take(&p->memory, p->n_steps * sizeof *step);
+    p->label = ur__bump_take(&p->memory, p->n_steps * sizeof *p->label);
+    if (!step || !p->label)
         return ur__out_of_memory(&w->g->owner);
-    if (p->n_steps)
-        memcpy(p->step, step, p->n_steps * sizeof *step);
     for (size_t i = 0; i < p->n_steps; i++) {
         uint32_t id = p->step[i].node;
-        p->label[i] = (ur__label){ .op = w->t->node[id].op, .at = w->t->origin[id].at,
-                                   .adjoint = w->t->origin[id].anchor != 0,
-                                   .shape = w->t->node[id].shape,
-                                   .scope = w->t->origin[id].scope };
+        const ur__origin *from = &w->t->origin[id];
+        step[i] = p->step[i];
+        p->label[i] = (ur__label){ .op = w->t->node[id].op, .at = from->at,
+                                   .adjoint = from->anchor != 0,
+                                   .shape = w->t->node[id].shape, .scope = from->scope };
     }
+    p->step = step;
     return true;
 }
 
@@ -138,7 +136,10 @@ static ur__plan *new_plan(ur_graph *g, size_t usual)
         return NULL;
     }
     memset(p, 0, sizeof *p);
-    if (build(g, p, usual))
+    ur__bump_give(&g->spare, &p->memory);
+    const bool ok = build(g, p, usual);
+    ur__bump_give(&p->memory, &g->spare);
+    if (ok)
         return p;
     ur__plan_free(g, p);
     return NULL;

@@ -69,11 +69,21 @@ typedef struct ur__program {
     ptrdiff_t dim[UR_MAX_RANK];         /* collapsed; the last one is innermost */
     int n_in, n_out, n_instructions, n_tiles;
     ur__access *in, *out;
-    ur__instruction *instruction;
-    uint64_t hash, *key;                /* what it was made from (emit_program.c) */
+    const ur__instruction *instruction;
+    uint64_t hash, *key;                /* of sizes and strides (emit_program.c) */
     size_t n_key;
-    struct ur__program *next;           /* in the plan's table of programs */
+    struct ur__program *next;           /* of the same form */
 } ur__program;
+/* Programs that differ in sizes and strides only have one form: a ragged sequence has a few forms
+ * and as many programs of each as there are numbers of rows. */
+typedef struct ur__form {
+    int type, n_in, n_out, n_instructions, n_tiles;     /* tiles: of results */
+    ur__instruction *instruction;
+    uint64_t hash;
+    const void *key;                    /* what it was made from (emit_program.c) */
+    ur__program *programs;
+    struct ur__form *next;              /* in the plan's table of forms */
+} ur__form;
 typedef struct ur__programmed {
     const ur__program *program;
     ur__loc loc[];                      /* inputs, then outputs */
@@ -177,8 +187,8 @@ struct ur__plan {
     uint64_t kept_hash;
     /* what runs */
     ur__step *step;
-    size_t n_steps, step_cap;
-    ur__program *programs[64];          /* by hash */
+    size_t n_steps;
+    ur__form *forms[64];                /* by hash */
     ur__routine *routines[64];
     ur__commit *commit;
     size_t n_commits;
@@ -187,8 +197,6 @@ struct ur__plan {
     size_t n_nodes, arena_bytes, data_end, scratch_bytes;
     uint64_t arena_bias;                /* the arena begins at this offset (segment.c) */
     ur__block consts;
-    uint32_t *packed;                   /* panels that it renews */
-    size_t n_packed, packed_cap;
     uint8_t **deposits;                 /* [slot][parameter]: 0, or how its gradient is written */
     size_t n_deposit_slots;
     ur__label *label;                   /* of each step */
@@ -255,12 +263,12 @@ typedef struct ur__work {
     uint32_t *pos;              /* in order[], of units */
     uint32_t *order;            /* units in order of execution, by their last node */
     uint32_t n_units;
+    size_t step_cap;            /* of the plan's steps, while they are made */
     size_t level_begin;         /* the first step of the level under way */
     uint32_t *gang;             /* 1 + the sum with which it takes turns, or 0 */
     uint32_t *next;             /* members of a cluster in order of the tape; terms of a chunk */
     ur__loc *loc;               /* of roots */
-    uint32_t *numbered;         /* 1 + the unit for which `number` holds */
-    int *number;                /* pointer number in a program */
+    uint64_t *number;           /* in a program of a pointer, or of a panel; above 32 bits whose */
     void *room;                 /* in which clusters are described */
     size_t room_bytes;
 } ur__work;
@@ -340,17 +348,6 @@ static inline void ur__strides(const ur__work *w, uint32_t id, ptrdiff_t stride[
         ur__natural_strides(&ur__shape_at(w, id)->s, stride);
 }
 
-/* emit_*.c: appends steps. */
-void *ur__add_step(ur__work *w, ur__what what, uint32_t node, size_t bytes);
-bool ur__emit_program(ur__work *w, uint32_t unit);
-bool ur__emit_contraction(ur__work *w, uint32_t node, const uint32_t *terms, size_t n_terms,
-                          int write, uint32_t slot);
-bool ur__emit_accumulate(ur__work *w, uint32_t node);
-bool ur__emit_call(ur__work *w, uint32_t node);
-bool ur__emit_move(ur__work *w, uint32_t node, ur__loc x, const ptrdiff_t *x_step, ur__loc y,
-                   const ptrdiff_t *y_step, const ur_shape *s, int write, uint32_t slot);
-/* Says which right operands are worth panels. */
-void ur__find_thick(ur__work *w);
 /* Whether a contraction has no batch loop, so that it can be a term of a merged one: its result is
  * a matrix, or all leading axes of A are rows (operands of rank above 2 are contiguous). */
 static inline bool ur__plain_product(const ur__work *w, uint32_t id)

@@ -354,8 +354,7 @@ bool ur__settle(ur__segmenting *s, ur__choice *c)
     if (!again)
         return ur__out_of_memory(&s->w->g->owner);
     p->arena_bytes = c->bytes;
-    p->step = NULL;
-    p->n_steps = p->step_cap = 0;
+    p->n_steps = s->w->step_cap = 0;
     bool ok = true;
     for (size_t i = 0; ok && i < s->n_packs; i++)
         ok = ur__append_step(s->w, &step[i], NULL);

@@ -6,39 +6,73 @@
  * the steps are depends on the plan alone; how a phase is cut, on the number of threads. */
 #include "graph/run/run.h"
 
-enum { MOST_STEPS = 16, MOST_RANGES = 96 };
+enum { MOST_STEPS = 16, MOST_RANGES = 96, ROOM = 5 * MOST_RANGES };
 
+/* Bytes of memory; the region is in the highest bits of both, so that two compares tell all. */
 typedef struct range {
-    uint64_t region, begin, end;        /* bytes */
+    uint64_t begin, end;
 } range;
 
+/* Those of the phase, from `own` on those of the step looked at: if it joins, they are in place. */
 typedef struct ranges {
-    range read[MOST_RANGES], written[MOST_RANGES];
-    int n_read, n_written;
-    bool full;                          /* not all are known */
+    range *first, *own, *end;
+    range range[ROOM];
 } ranges;
 
-/* From `at` on, what elements of so many steps along each dimension cover. */
-static void note(ranges *r, bool written, ur__loc at, int type, int rank, const ptrdiff_t *dim,
-                 const ptrdiff_t *step)
+typedef struct look {
+    ranges read, written;
+    bool full;                          /* not all are known */
+} look;
+
+/* Whether there is room for n more of the step. */
+static inline bool has_room(look *l, size_t n)
 {
-    ptrdiff_t low = 0, high = 0;
-    for (int d = 0; d < rank; d++) {
-        ptrdiff_t far = (dim[d] - 1) * step[d];
-        low += far < 0 ? far : 0;
-        high += far > 0 ? far : 0;
-    }
-    ptrdiff_t size = (ptrdiff_t)ur__type_size(type);
-    if ((r->full |= r->n_read + r->n_written == MOST_RANGES))
-        return;
-    range *x = written ? &r->written[r->n_written++] : &r->read[r->n_read++];
-    *x = (range){ at.region, at.offset + (uint64_t)(low * size),
-                  at.offset + (uint64_t)((high + 1) * size) };
+    const ptrdiff_t used = l->read.end - l->read.own + (l->written.end - l->written.own);
+    l->full |= n > MOST_RANGES - (size_t)used;
+    return !l->full;
 }
 
-static void note_all(ranges *r, bool written, ur__loc at, int type, size_t n)
+/* How far elements reach to both sides of the first one. */
+typedef struct reach {
+    ptrdiff_t low, high;
+} reach;
+
+static inline void extend(reach *r, ptrdiff_t dim, ptrdiff_t step)
 {
-    note(r, written, at, type, 1, &(ptrdiff_t){ (ptrdiff_t)n }, &(ptrdiff_t){ 1 });
+    const ptrdiff_t far = (dim - 1) * step;
+    if (far < 0)
+        r->low += far;
+    else
+        r->high += far;
+}
+
+static inline reach reach_of(int rank, const ptrdiff_t *dim, const ptrdiff_t *step)
+{
+    reach r = { 0, 0 };
+    if (rank == 1)                      /* mostly */
+        extend(&r, dim[0], step[0]);
+    else
+        for (int d = 0; d < rank; d++)
+            extend(&r, dim[d], step[d]);
+    return r;
+}
+
+/* `size`: bytes of an element. There is room. */
+static inline void note(ranges *to, ur__loc at, ptrdiff_t size, reach r)
+{
+    const uint64_t place = (uint64_t)at.region << 48 | at.offset;
+    *to->end++ = (range){ place + (uint64_t)(r.low * size),
+                          place + (uint64_t)((r.high + 1) * size) };
+}
+
+static inline ptrdiff_t size_of(int type) { return (ptrdiff_t)ur__type_size(type); }
+
+static void note_all(look *l, ranges *to, ur__loc at, int type, size_t n)
+{
+    reach r = { 0, 0 };
+    extend(&r, (ptrdiff_t)n, 1);
+    if (has_room(l, 1))
+        note(to, at, size_of(type), r);
 }
 
 static double volume(int rank, const ptrdiff_t *dim)
@@ -52,12 +86,16 @@ static double volume(int rank, const ptrdiff_t *dim)
 /* Each of these notes what a step touches and returns about how many nanoseconds it takes: measured
  * with AVX-512, where the proportions matter more than the figures. */
 
-static double program(ranges *r, const ur__programmed *x)
+static double program(look *l, const ur__programmed *x)
 {
     const ur__program *p = x->program;
-    for (int k = 0; k < p->n_in + p->n_out; k++)
-        note(r, k >= p->n_in, x->loc[k], p->type, p->rank, p->dim,
-             (k < p->n_in ? p->in[k] : p->out[k - p->n_in]).stride);
+    const ptrdiff_t size = size_of(p->type);
+    const bool fits = has_room(l, (size_t)(p->n_in + p->n_out));
+    for (int k = 0; fits && k < p->n_in; k++)
+        note(&l->read, x->loc[k], size, reach_of(p->rank, p->dim, p->in[k].stride));
+    for (int k = 0; fits && k < p->n_out; k++)
+        note(&l->written, x->loc[p->n_in + k], size,
+             reach_of(p->rank, p->dim, p->out[k].stride));
     return volume(p->rank, p->dim) * p->n_instructions * (p->type == UR_F64 ? 0.2 : 0.1);
 }
 
@@ -76,65 +114,80 @@ static double cost(const ur__contraction *c, double batches)
     return batches * n * (k * (double)c->m / 115 + right + 0.05 * (double)c->m) * 16 / lanes;
 }
 
-static double contraction(ranges *r, const ur__contraction *c)
+/* Panels are written by steps of a phase of their own only. */
+static inline bool in_panel(const ur__term *t) { return t->b.region == UR__PANELS; }
+
+static void note_product(look *l, const ur__contraction *c, const ur__batch *b)
 {
-    const ur__batch *b = c->batch;
-    ptrdiff_t dim[UR_MAX_RANK + 2], a[UR_MAX_RANK + 2], right[UR_MAX_RANK + 2];
-    ptrdiff_t out[UR_MAX_RANK + 2];
-    const int rank = b ? b->rank : 0;
-    for (int d = 0; d < rank; d++) {
-        dim[d] = b->dim[d];
-        a[d] = b->a_step[d], right[d] = b->b_step[d], out[d] = b->c_step[d];
-    }
-    for (size_t i = 0; i < c->n_terms && !r->full; i++) {
+    const ptrdiff_t size = size_of(c->type);
+    const reach left = reach_of(b->rank, b->dim, b->a_step);
+    const reach right = reach_of(b->rank, b->dim, b->b_step);
+    size_t n = 1;
+    for (size_t i = 0; i < c->n_terms; i++)
+        n += in_panel(&c->term[i]) ? 1 : 2;
+    if (!has_room(l, n))
+        return;
+    for (size_t i = 0; i < c->n_terms; i++) {
         const ur__term *t = &c->term[i];
-        dim[rank] = c->m, dim[rank + 1] = t->k;
-        a[rank] = t->a_m, a[rank + 1] = t->a_k;
-        note(r, false, t->a, c->type, rank + 2, dim, a);
-        dim[rank] = t->k, dim[rank + 1] = c->n;
-        right[rank] = t->b_k, right[rank + 1] = t->b_n;
-        if (t->b.region != UR__PANELS)          /* which only steps of their own phase write */
-            note(r, false, t->b, c->type, rank + 2, dim, right);
+        reach r = left;
+        extend(&r, c->m, t->a_m);
+        extend(&r, t->k, t->a_k);
+        note(&l->read, t->a, size, r);
+        if (in_panel(t))
+            continue;
+        r = right;
+        extend(&r, t->k, t->b_k);
+        extend(&r, c->n, t->b_n);
+        note(&l->read, t->b, size, r);
     }
-    dim[rank] = c->m, dim[rank + 1] = c->n;
-    out[rank] = c->ldc, out[rank + 1] = 1;
-    note(r, true, c->c, c->type, rank + 2, dim, out);
-    return cost(c, volume(rank, dim));
+    reach r = reach_of(b->rank, b->dim, b->c_step);
+    extend(&r, c->m, c->ldc);
+    extend(&r, c->n, 1);
+    note(&l->written, c->c, size, r);
 }
 
-static double gang(ranges *r, const ur__contraction *c)
+static double contraction(look *l, const ur__contraction *c)
+{
+    static const ur__batch none;
+    const ur__batch *b = c->batch ? c->batch : &none;
+    note_product(l, c, b);
+    return cost(c, volume(b->rank, b->dim));
+}
+
+static double gang(look *l, const ur__contraction *c)
 {
     double work = 0;
     for (; c; c = c->gang)
-        work += contraction(r, c);
+        work += contraction(l, c);
     return work;
 }
 
-static double move(ranges *r, const ur__move *m)
+static double move(look *l, const ur__move *m)
 {
-    note(r, false, m->x, m->type, m->rank, m->dim, m->x_step);
-    note(r, true, m->y, m->type, m->rank, m->dim, m->y_step);
+    const ptrdiff_t size = size_of(m->type);
+    note(&l->read, m->x, size, reach_of(m->rank, m->dim, m->x_step));
+    note(&l->written, m->y, size, reach_of(m->rank, m->dim, m->y_step));
     return volume(m->rank, m->dim) * 0.2;
 }
 
-static double scatter(ranges *r, const ur__scatter *s)
+static double scatter(look *l, const ur__scatter *s)
 {
-    note_all(r, false, s->x, s->type, s->n * s->width);
-    note_all(r, false, s->ids, UR_I32, s->n);
-    note_all(r, true, s->y, s->type, s->rows * s->width);
+    note_all(l, &l->read, s->x, s->type, s->n * s->width);
+    note_all(l, &l->read, s->ids, UR_I32, s->n);
+    note_all(l, &l->written, s->y, s->type, s->rows * s->width);
     return (double)s->n * (double)s->width * 0.1;
 }
 
-static double call(ranges *r, const ur__call *c)
+static double call(look *l, const ur__call *c)
 {
     const ur__routine *f = c->routine;
     const size_t out = ur__elements(&f->shape);
     size_t n = out;
     const bool looks_up = f->op->flags & UR_LOOKUP;
-    note_all(r, true, c->out, f->type, out);
-    for (int i = 0; i < f->n_in && !r->full; i++) {
+    note_all(l, &l->written, c->out, f->type, out);
+    for (int i = 0; i < f->n_in && !l->full; i++) {
         const size_t count = ur__elements(&f->shape_in[i]);
-        note_all(r, false, c->in[i], (int)f->type_in[i], count);
+        note_all(l, &l->read, c->in[i], (int)f->type_in[i], count);
         n += i == 0 && looks_up ? 0 : count;
     }
     double share = 1;
@@ -147,9 +200,9 @@ static double call(ranges *r, const ur__call *c)
     return (double)n * (looks_up ? 0.15 : 0.5) * share;
 }
 
-static double zero(ranges *r, const ur__zero *z)
+static double zero(look *l, const ur__zero *z)
 {
-    note_all(r, true, z->y, UR_F32, (z->bytes + 3) / 4);
+    note_all(l, &l->written, z->y, UR_F32, (z->bytes + 3) / 4);
     return (double)z->bytes / 32;
 }
 
@@ -175,71 +228,83 @@ static bool alone(const ur__step *s)
     }
 }
 
-static double look_at(const ur_graph *g, const ur__step *s, ranges *r)
+static double look_at(const ur_graph *g, const ur__step *s, look *l)
 {
-    r->n_read = r->n_written = 0;
-    r->full = false;
+    l->read.end = l->read.own;
+    l->written.end = l->written.own;
+    l->full = false;
     switch (s->what) {
     case UR__PROGRAM:
-        return program(r, s->body);
+        return program(l, s->body);
     case UR__CONTRACT:
-        return gang(r, s->body);
+        return gang(l, s->body);
     case UR__MOVE:
-        return move(r, s->body);
+        return move(l, s->body);
     case UR__ZERO:
-        return zero(r, s->body);
+        return zero(l, s->body);
     case UR__SCATTER:
-        return scatter(r, s->body);
+        return scatter(l, s->body);
     case UR__CALL:
-        return call(r, s->body);
+        return call(l, s->body);
     case UR__PACK:
         return packing(g, s);
     }
     return 0;
 }
 
-static bool apart(const range *a, int n, const range *b, int m)
+/* Whether what the step has in `own` is apart from what the phase has in `others`. Mostly a step
+ * goes on with what the last one made: that is seen first. */
+static inline bool apart(const ranges *own, const ranges *others)
 {
-    for (int i = 0; i < n; i++)
-        for (int k = 0; k < m; k++)
-            if (a[i].region == b[k].region && a[i].begin < b[k].end && b[k].begin < a[i].end)
+    for (const range *a = own->own; a < own->end; a++)
+        for (const range *b = others->own; b-- > others->first;)
+            if (a->begin < b->end && b->begin < a->end)
                 return false;
     return true;
 }
 
 /* Whether a step can join a phase: nothing that one of them writes is touched by the other. */
-static bool fits(const ranges *r, const ranges *s)
+static bool fits(const look *l)
 {
-    return r->n_read + r->n_written + s->n_read + s->n_written <= MOST_RANGES &&
-           apart(r->written, r->n_written, s->read, s->n_read) &&
-           apart(r->written, r->n_written, s->written, s->n_written) &&
-           apart(r->read, r->n_read, s->written, s->n_written);
+    return l->read.end - l->read.first + (l->written.end - l->written.first) <= MOST_RANGES &&
+           apart(&l->read, &l->written) && apart(&l->written, &l->written) &&
+           apart(&l->written, &l->read);
 }
 
-static void add(ranges *r, const ranges *s)
+/* A phase begins with the step looked at. There is room for all of it, and a step more. */
+static inline void begin(ranges *r)
 {
-    for (int i = 0; i < s->n_read; i++)
-        r->read[r->n_read++] = s->read[i];
-    for (int i = 0; i < s->n_written; i++)
-        r->written[r->n_written++] = s->written[i];
+    r->first = r->own;
+    if (r->first < r->range + ROOM - 2 * MOST_RANGES)
+        return;
+    const ptrdiff_t n = r->end - r->own;
+    memmove(r->range, r->own, (size_t)n * sizeof *r->own);
+    r->first = r->own = r->range;
+    r->end = r->range + n;
 }
 
 void ur__find_phases(const ur_graph *g, ur__plan *p, bool side_by_side)
 {
-    ranges phase, own;
+    look l;
     int steps = 0;
+    l.read.first = l.read.own = l.read.range;
+    l.written.first = l.written.own = l.written.range;
     for (size_t i = 0; i < p->n_steps; i++) {
         ur__step *s = &p->step[i];
-        s->work = (float)look_at(g, s, &own) + 20;
+        s->work = (float)look_at(g, s, &l) + 20;
         s->ends = true;
-        bool single = !side_by_side || alone(s) || own.full;
-        if (!single && steps > 0 && steps < MOST_STEPS && fits(&phase, &own))
+        const bool single = !side_by_side || alone(s) || l.full;
+        if (!single && steps > 0 && steps < MOST_STEPS && fits(&l)) {
             p->step[i - 1].ends = false;
-        else
-            phase.n_read = phase.n_written = steps = 0;
+        } else {                        /* it begins a phase */
+            begin(&l.read);
+            begin(&l.written);
+            steps = 0;
+        }
         if (single)
             continue;
-        add(&phase, &own);
+        l.read.own = l.read.end;
+        l.written.own = l.written.end;
         steps++;
     }
 }
