@@ -8,11 +8,10 @@ ur_node ur__planned(ur__batching *b, uint32_t id)
 {
     ur__expansion *e = b->e;
     if (e->map[id] == UINT32_MAX) {
-        const ur__group *x = &b->groups[b->group_of[id] - 1];
         int64_t rows = ur__recorded_shape(b, id)->dim[0];
-        ur_node all = ur__node_of(e->g, x->node - 1);
+        ur_node all = ur__node_of(e->g, ur__grouped(b, id)->node - 1);
         ur_node y = ur_record(NULL, &ur__op_slice, &all, 1,
-                              (int64_t[]){ 0, b->index[id] * rows, rows }, 3);
+                              (int64_t[]){ 0, ur__index(b, id) * rows, rows }, 3);
         if (!ur__live(y))
             return UR_NIL;
         e->g->into->node[y.id].flags |= b->t->node[id].flags & UR__KEEP;
@@ -25,7 +24,7 @@ ur_node ur__planned(ur__batching *b, uint32_t id)
 static uint32_t source(ur__batching *b, uint32_t u, uint32_t *row)
 {
     const ur__group *x = ur__grouped(b, u);
-    *row = x ? b->index[u] * (uint32_t)ur__recorded_shape(b, u)->dim[0] : 0;
+    *row = x ? ur__index(b, u) * (uint32_t)ur__recorded_shape(b, u)->dim[0] : 0;
     return x ? x->node - 1 : ur__planned(b, u).id;
 }
 
@@ -99,28 +98,31 @@ static ur_node gather_rows(ur__batching *b, const uint32_t *u, uint32_t n)
     return ur_record(NULL, &ur__op_gather, (ur_node[]){ ur__node_of(g, p->node), ids }, 2, NULL, 0);
 }
 
+ur_node ur__rows_from(ur__batching *b, uint32_t u, uint32_t n)
+{
+    const ur__group *x = ur__grouped(b, u);
+    ur_node all = ur__node_of(b->e->g, x->node - 1);
+    int64_t rows = ur__recorded_shape(b, u)->dim[0];
+    return n == x->n ? all : ur_record(NULL, &ur__op_slice, &all, 1,
+                                       (int64_t[]){ 0, ur__index(b, u) * rows, n * rows }, 3);
+}
+
 ur_node ur__rows_of(ur__batching *b, const uint32_t *u, uint32_t n)
 {
-    ur_graph *g = b->e->g;
-    const ur__group *x = ur__grouped(b, u[0]);
-    const uint32_t own = b->group_of[u[0]], first = b->index[u[0]];
-    bool any = x != NULL, run = any;
+    const ur__spot *const spot = b->spot;
+    const uint64_t first = spot[u[0]].seat;
+    bool any = first != 0, run = any;
     for (uint32_t k = 1; k < n && (run || !any); k++) {
-        run = run && b->group_of[u[k]] == own && b->index[u[k]] == first + k;
-        any = any || ur__grouped(b, u[k]) != NULL;
+        run = run && spot[u[k]].seat == first + k;
+        any = any || spot[u[k]].seat;
     }
-    if (run) {
-        ur_node all = ur__node_of(g, x->node - 1);
-        int64_t rows = ur__recorded_shape(b, u[0])->dim[0];
-        return n == x->n ? all
-                         : ur_record(NULL, &ur__op_slice, &all, 1,
-                                     (int64_t[]){ 0, b->index[u[0]] * rows, n * rows }, 3);
-    }
+    if (run)
+        return ur__rows_from(b, u[0], n);
     if (any)
         return gather_rows(b, u, n);
-    ur_node *part = ur__bump_alloc(&g->scratch, n * sizeof *part);
+    ur_node *part = ur__bump_alloc(&b->e->g->scratch, n * sizeof *part);
     if (!part)
-        return ur__out_of_memory(&g->owner), UR_NIL;
+        return ur__out_of_memory(&b->e->g->owner), UR_NIL;
     for (uint32_t k = 0; k < n; k++)
         part[k] = ur__planned(b, u[k]);
     return ur_record(NULL, &ur__op_concat, part, (int)n, (int64_t[]){ 0, 0 }, 2);
