@@ -14,7 +14,7 @@
  * Operation Batching in Dynamic Computation Graphs" (NIPS 2017). */
 #include "graph/plan/batch.h"
 
-/* Nodes in the order of depth, those of one depth as they come; NULL without memory, or given it. */
+/* Nodes in the order of depth, those of one depth as they come; NULL without memory or of NULL. */
 static uint32_t *by_depth(const ur__batching *b, const uint32_t *id, size_t n)
 {
     ur__bump *s = &b->e->g->scratch;
@@ -239,8 +239,9 @@ bool ur__batch_nodes(ur__expansion *e, uint32_t *taken)
     if (!ur__on(e->g, UR__BIT_batch) || e->g->done)
         return true;
     b.n = e->n_before;
-    bool ok = ur__form_groups(&b) &&
-              (!b.worth || (list_members(&b) && dissolve_others(&b) && make_all(&b) && cut_out(&b)));
+    bool ok = ur__form_groups(&b);
+    if (ok && b.worth)
+        ok = list_members(&b) && dissolve_others(&b) && make_all(&b) && cut_out(&b);
     if (ok && b.worth)
         *taken = b.n;
     return ok && !e->g->owner.failed;

@@ -139,9 +139,12 @@ static bool prepare(ur__expansion *e)
     return true;
 }
 
-bool ur__expand(ur_graph *g, ur__plan *p, ur__tape *to, uint32_t *map)
+bool ur__expand(ur__work *w)
 {
-    ur__expansion e = { .g = g, .from = &g->tape, .map = map, .p = p };
+    ur_graph *g = w->g;
+    ur__tape *to = &g->expanded;
+    uint32_t *map = w->map;
+    ur__expansion e = { .g = g, .from = &g->tape, .map = map, .p = w->p };
     uint32_t taken = 0;
     g->into = to;
     bool ok = prepare(&e) && ur__batch_nodes(&e, &taken);
@@ -159,6 +162,7 @@ bool ur__expand(ur_graph *g, ur__plan *p, ur__tape *to, uint32_t *map)
             ok = ur__take_node(&e, id);
         }
     }
+    w->readers = e.readers;
     g->into = &g->tape;
     return ok && !g->owner.failed;
 }
