@@ -23,11 +23,18 @@ typedef struct ur__spot {
     uint32_t like;                      /* as an operand: its size, or itself (batch_groups.c) */
 } ur__spot;
 
-/* Results of one shape's rows laid end to end. */
+/* Results of one shape, rows laid end to end: those that some gather takes rows of, so that values
+ * which are never gathered together lie apart. */
 typedef struct ur__pool {
-    uint32_t shape, node;               /* of a member; the planned node, 0 none yet */
-    uint32_t rows;
+    uint32_t node, rows;                /* the planned node */
+    uint32_t into, row;                 /* the pool that it became part of, and its first row there;
+                                           itself: none */
 } ur__pool;
+
+/* Where a planned node's rows lie. */
+typedef struct ur__pooled {
+    uint32_t pool, row;                 /* 1 + pool; the first row */
+} ur__pooled;
 
 typedef struct ur__batching {
     ur__expansion *e;
@@ -44,7 +51,7 @@ typedef struct ur__batching {
     size_t table_cap;
     ur__pool *pools;
     size_t n_pools, pool_cap;
-    uint32_t *pooled;                   /* 1 + first row in its pool, by planned node */
+    ur__pooled *pooled;                 /* by planned node */
     size_t pooled_cap;
     bool worth;                         /* some group starts batching */
 } ur__batching;

@@ -1,6 +1,6 @@
 /* Where the rows of a batched operand come from: another group as it is, a part of one, or a pool
- * of results of one width, from which they are gathered. A pool is made of the results that
- * somebody gathers, in the order of depth; each longer pool is the shorter one and what is new,
+ * of results of one width, from which they are gathered. A pool is made of the results that are
+ * gathered together, in the order of depth; each longer pool is the shorter one and what is new,
  * laid out in place, so it costs no copies, and neither does its adjoint. */
 #include "graph/plan/batch.h"
 
@@ -28,26 +28,56 @@ static uint32_t source(ur__batching *b, uint32_t u, uint32_t *row)
     return x ? x->node - 1 : ur__planned(b, u).id;
 }
 
-static ur__pool *pool_for(ur__batching *b, uint32_t shape)
+/* The pool in which a planned node lies now, *row its first row there; or NULL. */
+static ur__pool *pool_of(const ur__batching *b, uint32_t node, uint32_t *row)
 {
-    for (size_t i = 0; i < b->n_pools; i++)
-        if (b->pools[i].shape == shape)
-            return &b->pools[i];
+    if (node >= b->pooled_cap || !b->pooled[node].pool)
+        return NULL;
+    ur__pool *p = &b->pools[b->pooled[node].pool - 1];
+    *row = b->pooled[node].row;
+    while (&b->pools[p->into] != p) {
+        *row += p->row;
+        p = &b->pools[p->into];
+    }
+    return p;
+}
+
+/* The pool of the first of u that has one, or a new one. */
+static ur__pool *pool_for(ur__batching *b, const uint32_t *u, uint32_t n)
+{
+    for (uint32_t k = 0, row; k < n; k++) {
+        ur__pool *p = pool_of(b, source(b, u[k], &row), &row);
+        if (p || b->e->g->owner.failed)
+            return p;
+    }
     if (!ur__bump_reserve(&b->e->g->scratch, &b->pools, &b->pool_cap, b->n_pools + 1,
                           sizeof *b->pools)) {
         ur__out_of_memory(&b->e->g->owner);
         return NULL;
     }
-    b->pools[b->n_pools] = (ur__pool){ .shape = shape };
+    b->pools[b->n_pools] = (ur__pool){ .into = (uint32_t)b->n_pools };
     return &b->pools[b->n_pools++];
 }
 
-/* Lays what is not in the pool yet behind it. */
+static bool enter(ur__batching *b, uint32_t node, const ur__pool *p)
+{
+    const size_t before = b->pooled_cap;
+    if (node >= before) {
+        if (!ur__bump_reserve(&b->e->g->scratch, &b->pooled, &b->pooled_cap, node + 1,
+                              sizeof *b->pooled))
+            return ur__out_of_memory(&b->e->g->owner);
+        memset(b->pooled + before, 0, (b->pooled_cap - before) * sizeof *b->pooled);
+    }
+    b->pooled[node] = (ur__pooled){ (uint32_t)(p - b->pools) + 1, p->rows };
+    return true;
+}
+
+/* Lays what is not in the pool yet behind it, other pools as a whole. */
 static bool extend(ur__batching *b, ur__pool *p, const uint32_t *u, uint32_t n)
 {
     ur_graph *g = b->e->g;
-    size_t count = p->rows > 0, before = b->pooled_cap;
-    ur_node *part = ur__bump_alloc(&g->scratch, (n + 1) * sizeof *part);
+    size_t count = p->rows > 0;
+    ur_node *part = ur__bump_take(&g->scratch, (n + 1) * sizeof *part);
     if (!part)
         return ur__out_of_memory(&g->owner);
     if (count)
@@ -56,16 +86,16 @@ static bool extend(ur__batching *b, ur__pool *p, const uint32_t *u, uint32_t n)
         uint32_t node = source(b, u[k], &row);
         if (g->owner.failed)
             return false;
-        if (node >= b->pooled_cap) {
-            if (!ur__bump_reserve(&g->scratch, &b->pooled, &b->pooled_cap, node + 1,
-                                  sizeof *b->pooled))
-                return ur__out_of_memory(&g->owner);
-            memset(b->pooled + before, 0, (b->pooled_cap - before) * sizeof *b->pooled);
-            before = b->pooled_cap;
-        }
-        if (b->pooled[node])
+        ur__pool *q = pool_of(b, node, &row);
+        if (q == p)
             continue;
-        b->pooled[node] = p->rows + 1;
+        if (q) {
+            node = q->node;
+            q->into = (uint32_t)(p - b->pools);
+            q->row = p->rows;
+        } else if (!enter(b, node, p)) {
+            return false;
+        }
         part[count++] = ur__node_of(g, node);
         p->rows += (uint32_t)ur_dim(part[count - 1], 0);
     }
@@ -81,7 +111,7 @@ static ur_node gather_rows(ur__batching *b, const uint32_t *u, uint32_t n)
 {
     ur_graph *g = b->e->g;
     uint32_t rows = (uint32_t)ur__recorded_shape(b, u[0])->dim[0];
-    ur__pool *p = pool_for(b, b->t->node[u[0]].shape);
+    ur__pool *p = pool_for(b, u, n);
     if (!p || !extend(b, p, u, n))
         return UR_NIL;
     ur_shape s = { .rank = 1, .dim = { (int)(n * rows) } };
@@ -90,10 +120,10 @@ static ur_node gather_rows(ur__batching *b, const uint32_t *u, uint32_t n)
     if (!ur__live(ids))
         return UR_NIL;
     int32_t *id = data;
-    for (uint32_t k = 0, row; k < n; k++) {
-        uint32_t node = source(b, u[k], &row);
+    for (uint32_t k = 0, row, first = 0; k < n; k++) {
+        pool_of(b, source(b, u[k], &row), &first);
         for (uint32_t i = 0; i < rows; i++)
-            *id++ = (int32_t)(b->pooled[node] - 1 + row + i);
+            *id++ = (int32_t)(first + row + i);
     }
     return ur_record(NULL, &ur__op_gather, (ur_node[]){ ur__node_of(g, p->node), ids }, 2, NULL, 0);
 }
