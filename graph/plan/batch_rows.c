@@ -128,6 +128,34 @@ static ur_node gather_rows(ur__batching *b, const uint32_t *u, uint32_t n)
     return ur_record(NULL, &ur__op_gather, (ur_node[]){ ur__node_of(g, p->node), ids }, 2, NULL, 0);
 }
 
+/* Leaves at equal distances, as of ids given one by one, as rows of one leaf, which a single copy
+ * brings together, or none; nil if they are not. */
+static ur_node rows_of_leaves(ur__batching *b, const uint32_t *u, uint32_t n)
+{
+    ur_graph *g = b->e->g;
+    const ur__node *const node = b->t->node, *f = &node[u[0]];
+    ur_shape all = *ur__recorded_shape(b, u[0]);        /* of u_1 so far */
+    const int64_t count = (int64_t)ur__elements(&all), size = (int64_t)ur__type_size(f->type);
+    int64_t begin = 0, step = 0;
+    for (uint32_t k = 0; k < n; k++) {
+        if (node[u[k]].op != &ur__op_input)
+            return UR_NIL;
+        const int64_t at = b->t->attr[node[u[k]].attr];
+        begin = k ? begin : at;
+        step = k == 1 ? at - begin : step;
+        if (at != begin + k * step)
+            return UR_NIL;
+    }
+    if (step < count * size || step % size || begin + n * step > (int64_t)g->data_used)
+        return UR_NIL;
+    const ur_shape s = { .rank = 2, .dim = { (int)n, (int)(step / size) } };
+    ur_node x = ur__append(g, NULL, &ur__op_input, NULL, 0, &begin, 1, &s, f->type, 0);
+    if (ur__live(x) && count * size < step)
+        x = ur_record(NULL, &ur__op_slice, &x, 1, (int64_t[]){ 1, 0, count }, 3);
+    all.dim[0] *= (int)n;
+    return ur__live(x) ? ur__reshape_to(NULL, x, &all) : UR_NIL;
+}
+
 ur_node ur__rows_from(ur__batching *b, uint32_t u, uint32_t n)
 {
     const ur__group *x = ur__grouped(b, u);
@@ -150,7 +178,10 @@ ur_node ur__rows_of(ur__batching *b, const uint32_t *u, uint32_t n)
         return ur__rows_from(b, u[0], n);
     if (any)
         return gather_rows(b, u, n);
-    ur_node *part = ur__bump_alloc(&b->e->g->scratch, n * sizeof *part);
+    ur_node leaves = rows_of_leaves(b, u, n);
+    if (ur__live(leaves) || b->e->g->owner.failed)
+        return leaves;
+    ur_node *part = ur__bump_take(&b->e->g->scratch, n * sizeof *part);
     if (!part)
         return ur__out_of_memory(&b->e->g->owner), UR_NIL;
     for (uint32_t k = 0; k < n; k++)
