@@ -231,6 +231,7 @@ struct ur_graph {
     uint64_t dropped[256];      /* hashes of plans that left the cache, the last ones */
     size_t n_dropped;
     ur__bump scratch;           /* of planning */
+    ur__bump spare;             /* the memory of a plan that was dropped, for the next one */
     size_t plans_made, plans_cached;
     double record_ns, plan_ns, record_start;
     const ur__plan *last_plan;

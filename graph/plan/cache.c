@@ -59,9 +59,23 @@ ur__plan *ur__cache_find(ur_graph *g)
     return NULL;
 }
 
+/* Gives a plan the memory of the last one that was dropped, if it is not far too much. New tapes of
+ * one kind, as of trees, thus make their plans where others were: fresh memory costs more than what
+ * is written there. */
+static void take_spare(ur_graph *g, ur__plan *p, size_t key_bytes)
+{
+    if (!g->spare.bytes || g->spare.bytes > 4 * key_bytes)
+        return;
+    p->memory = g->spare;
+    ur__bump_reset(&p->memory);
+    g->spare = (ur__bump){ 0 };
+}
+
 bool ur__cache_key(ur_graph *g, ur__plan *p)
 {
     const ur__tape *t = &g->tape;
+    take_spare(g, p, t->n * sizeof *t->node + t->n_operands * sizeof *t->operand +
+                     t->n_attrs * sizeof *t->attr);
     p->hash = t->hash;
     p->n_tape = t->n;
     p->n_operands = t->n_operands;
@@ -109,6 +123,9 @@ void ur__cache_trim(ur_graph *g)
             once -= p->found ? 0 : bytes_of(p);
             g->dropped[g->n_dropped++ % (sizeof g->dropped / sizeof *g->dropped)] = p->hash;
             *at = p->next;
+            ur__bump_free(&g->spare);
+            g->spare = p->memory;
+            p->memory = (ur__bump){ 0 };
             ur__plan_free(g, p);
             continue;
         }
@@ -133,4 +150,5 @@ void ur__cache_free(ur_graph *g)
         g->plans = p->next;
         ur__plan_free(g, p);
     }
+    ur__bump_free(&g->spare);
 }
