@@ -23,15 +23,22 @@ static inline ur_node push(ur_graph *g, ur_at at, const ur_op *op, uint32_t n_in
 {
     ur__tape *const t = g->into;
     const size_t n = t->n++;
-    t->node[n] = (ur__node){
-        .op = op, .shape = shape, .in = (uint32_t)t->n_operands, .n_in = n_in,
-        .attr = (uint32_t)t->n_attrs, .n_attr = (uint16_t)n_attr, .type = (uint8_t)type,
-        .flags = (uint8_t)flags,
-    };
+    ur__node *const x = &t->node[n];        /* field by field: a literal is zeroed as a block first */
+    x->op = op;
+    x->shape = shape;
+    x->in = (uint32_t)t->n_operands;
+    x->n_in = n_in;
+    x->attr = (uint32_t)t->n_attrs;
+    x->n_attr = (uint16_t)n_attr;
+    x->type = (uint8_t)type;
+    x->flags = (uint8_t)flags;
+    x->unused = 0;
     t->n_operands += n_in;
     t->n_attrs += n_attr;
-    t->origin[n] = g->rule_of ? *g->rule_of : (ur__origin){ .at = at, .scope = g->scope };
-    t->origin[n].anchor = g->anchor;
+    ur__origin *const o = &t->origin[n];
+    o->at = g->rule_of ? g->rule_of->at : at;
+    o->scope = g->rule_of ? g->rule_of->scope : g->scope;
+    o->anchor = g->anchor;
     h ^= (uint64_t)shape << 40 ^ (uint64_t)type;
     t->hash = ur__fold(t->hash, h ^ h >> 32);
     return ur__node_of(g, (uint32_t)n);
