@@ -12,18 +12,16 @@ typedef struct recording {
     const ur_node *in;
 } recording;
 
-/* ------------------------------------------------------------------------------------ appending */
-
 /* Appends a node for which there is room and whose operands and attributes lie in their places,
- * behind those of the nodes before. The hash of a recorded tape, by which a plan for it is found, is
- * folded from those of nodes, so that no node waits for the one before: h is that of the op, the
+ * behind those of the nodes before. The hash of a recorded tape, by which a plan for it is found,
+ * is folded from those of nodes, so that no node waits for the one before: h is that of the op, the
  * operands and the attributes. */
 static inline ur_node push(ur_graph *g, ur_at at, const ur_op *op, uint32_t n_in, uint32_t n_attr,
                            uint32_t shape, int type, int flags, uint64_t h)
 {
     ur__tape *const t = g->into;
     const size_t n = t->n++;
-    ur__node *const x = &t->node[n];        /* field by field: a literal is zeroed as a block first */
+    ur__node *const x = &t->node[n];    /* by fields: a literal would be zeroed as a block first */
     x->op = op;
     x->shape = shape;
     x->in = (uint32_t)t->n_operands;
@@ -77,8 +75,6 @@ ur_node ur__append(ur_graph *g, ur_at at, const ur_op *op, const uint32_t in[], 
         return (ur_node){ g, 0, 0 };
     return ur__append_shaped(g, at, op, in, n_in, attr, n_attr, shape, type, flags);
 }
-
-/* --------------------------------------------------------------------------------------- errors */
 
 /* The graph of the operands: the first that one belongs to. */
 static inline ur_graph *graph_of_operands(const ur_node in[], int n)
@@ -144,8 +140,6 @@ static bool refuse_two_graphs(const recording *r, int other)
                        "other", ur_called(r->in[k], r->at, k),
                        ur_called(r->in[other], r->at, other));
 }
-
-/* --------------------------------------------------------------------------------- the long way */
 
 /* Operands of one graph, parameters imported, none nil or stale. */
 static bool check_operands(const recording *r, int n, uint32_t id[], int *flags)
@@ -316,8 +310,6 @@ static ur_node record(recording *r, int n_in, const int64_t attr[], int n_attr)
                             op->flags & (UR_FLAT | UR_INT_OUT) ? 0 : flags);
     return y;
 }
-
-/* -------------------------------------------------------------------------------- the short ways */
 
 /* The shortest: an elementwise op whose operands are live nodes of this tape, of one shape and of
  * the graph's precision. False for anything else. */
