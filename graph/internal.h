@@ -335,12 +335,9 @@ typedef ur_node ur__fault(void *user, const ur_op *op, int operand, ur_node to, 
 extern ur__fault *ur__fault_hook;
 extern void *ur__fault_user;
 
-/* Copies g's tape to `to`, expanding requests by the rules. map: tape id -> id in `to`. Gradients
- * and states of nodes before g->done, written by an earlier run, are left out. */
-bool ur__expand(ur_graph *g, ur__plan *p, ur__tape *to, uint32_t *map);
-
 /* x under another shape of as many elements; x itself where it has that shape already (ops/). */
 ur_node ur__reshape_to(ur_at at, ur_node x, const ur_shape *s);
+
 /* x summed over the axes along which s was broadcast to x's shape, in the shape s (ops/). */
 ur_node ur__sum_to(ur_at at, ur_node x, const ur_shape *s);
 

@@ -87,7 +87,8 @@ static ur__chunk *next_chunk(ur__bump *b, size_t bytes)
         *link = c->next;
     } else {
         size_t room = b->bytes < LEAST ? LEAST : b->bytes > MOST ? MOST : b->bytes;
-        room = bytes > room ? bytes : room & ~(size_t)(LINE - 1);
+        room &= ~(size_t)(LINE - 1);
+        room = bytes > room ? bytes : room;
         c = ur__realloc(NULL, 0, sizeof *c + LINE - 1 + room);
         if (!c)
             return NULL;

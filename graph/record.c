@@ -12,8 +12,72 @@ typedef struct recording {
     const ur_node *in;
 } recording;
 
+/* Appends a node for which there is room and whose operands and attributes lie in their places,
+ * behind those of the nodes before. The hash of a recorded tape, by which a plan for it is found,
+ * is folded from those of nodes, so that no node waits for the one before: h is that of the op, the
+ * operands and the attributes. */
+static inline ur_node push(ur_graph *g, ur_at at, const ur_op *op, uint32_t n_in, uint32_t n_attr,
+                           uint32_t shape, int type, int flags, uint64_t h)
+{
+    ur__tape *const t = g->into;
+    const size_t n = t->n++;
+    ur__node *const x = &t->node[n];    /* by fields: a literal would be zeroed as a block first */
+    x->op = op;
+    x->shape = shape;
+    x->in = (uint32_t)t->n_operands;
+    x->n_in = n_in;
+    x->attr = (uint32_t)t->n_attrs;
+    x->n_attr = (uint16_t)n_attr;
+    x->type = (uint8_t)type;
+    x->flags = (uint8_t)flags;
+    x->unused = 0;
+    t->n_operands += n_in;
+    t->n_attrs += n_attr;
+    ur__origin *const o = &t->origin[n];
+    o->at = g->rule_of ? g->rule_of->at : at;
+    o->scope = g->rule_of ? g->rule_of->scope : g->scope;
+    o->anchor = g->anchor;
+    h ^= (uint64_t)shape << 40 ^ (uint64_t)type;
+    t->hash = ur__fold(t->hash, h ^ h >> 32);
+    return ur__node_of(g, (uint32_t)n);
+}
+
+static inline ur_node append(ur_graph *g, ur_at at, const ur_op *op, const uint32_t in[],
+                             uint32_t n_in, const int64_t attr[], uint32_t n_attr, uint32_t shape,
+                             int type, int flags)
+{
+    ur__tape *const t = g->into;
+    if (!ur__tape_room(t, n_in, n_attr)) {
+        ur__out_of_memory(&g->owner);
+        return (ur_node){ g, 0, 0 };
+    }
+    uint32_t *const operand = t->operand + t->n_operands;
+    int64_t *const word = t->attr + t->n_attrs;
+    uint64_t h = (uintptr_t)op;
+    for (uint32_t i = 0; i < n_in; i++)
+        h = ur__blend(h, operand[i] = in[i]);
+    for (uint32_t i = 0; i < n_attr; i++)
+        h = ur__blend(h, (uint64_t)(word[i] = attr[i]));
+    return push(g, at, op, n_in, n_attr, shape, type, flags, h);
+}
+
+ur_node ur__append_shaped(ur_graph *g, ur_at at, const ur_op *op, const uint32_t in[], size_t n_in,
+                          const int64_t attr[], size_t n_attr, uint32_t shape, int type, int flags)
+{
+    return append(g, at, op, in, (uint32_t)n_in, attr, (uint32_t)n_attr, shape, type, flags);
+}
+
+ur_node ur__append(ur_graph *g, ur_at at, const ur_op *op, const uint32_t in[], size_t n_in,
+                   const int64_t attr[], size_t n_attr, const ur_shape *s, int type, int flags)
+{
+    uint32_t shape = ur__intern(g, s);
+    if (shape == UINT32_MAX)
+        return (ur_node){ g, 0, 0 };
+    return ur__append_shaped(g, at, op, in, n_in, attr, n_attr, shape, type, flags);
+}
+
 /* The graph of the operands: the first that one belongs to. */
-static ur_graph *graph_of_operands(const ur_node in[], int n)
+static inline ur_graph *graph_of_operands(const ur_node in[], int n)
 {
     for (int i = 0; i < n; i++)
         if (in[i].owner && ((ur__owner *)in[i].owner)->what == UR__GRAPH)
@@ -221,64 +285,6 @@ static ur_node append_inferred(recording *r, const uint32_t id[], int n_in,
     return y;
 }
 
-/* The shortest way: an elementwise op whose operands are live nodes of this tape, of one shape and
- * of the graph's precision. UINT32_MAX for anything else. */
-static uint32_t common_shape(const ur_graph *g, const ur_node in[], int n_in, uint32_t id[],
-                             int *flags)
-{
-    uint32_t shape = UINT32_MAX;
-    int grows = 0;
-    for (int i = 0; i < n_in; i++) {
-        if (in[i].owner != g || in[i].generation != g->owner.generation ||
-            in[i].id >= g->into->n)
-            return UINT32_MAX;
-        const ur__node *x = ur__at(g, in[i].id);
-        if (x->type != g->precision || (i && x->shape != shape))
-            return UINT32_MAX;
-        shape = x->shape;
-        id[i] = in[i].id;
-        grows |= x->flags & UR__GROWS;
-    }
-    *flags = grows;
-    return shape;
-}
-
-/* A short way as well: operands that are live nodes of this tape, or parameters, of sizes that the
- * rule was asked for before. Everything else was checked then. */
-static bool record_known(ur_graph *g, ur_at at, const ur_op *op, const ur_node in[], int n_in,
-                         const int64_t attr[], int n_attr, ur_node *y)
-{
-    uint64_t word[UR__INFER_WORDS], h = (uint64_t)(uintptr_t)op;
-    uint32_t id[UR__INFER_WORDS];
-    int n = 0, flags = 0;
-    if (n_in + n_attr > UR__INFER_WORDS)
-        return false;
-    for (; n < n_in; n++) {
-        ur_node u = in[n];
-        if (ur__live(u) && ((ur__owner *)u.owner)->what == UR__STORE)
-            u = ur__import(g, at, u);
-        if (u.owner != g || !ur__live(u))
-            return false;
-        const ur__node *x = ur__at(g, u.id);
-        id[n] = u.id;
-        word[n] = operand_word(x);
-        flags |= x->flags & UR__GROWS;
-        h = ur__fold(h, word[n]);
-    }
-    const bool part = ur__begins_somewhere(op);
-    for (; n < n_in + n_attr; n++) {
-        word[n] = part && n == n_in + 1 ? 0 : (uint64_t)attr[n - n_in];
-        h = ur__fold(h, word[n]);
-    }
-    const ur__inferred *e = &g->inferred[h % UR__INFERRED];
-    if (!holds(e, op, word, n_in, n_attr) ||
-        (part && !part_fits(op, &g->shape[ur__at(g, id[0])->shape].s, attr)))
-        return false;
-    *y = ur__append_shaped(g, at, op, id, (size_t)n_in, attr, (size_t)n_attr, e->out, e->type,
-                           op->flags & (UR_FLAT | UR_INT_OUT) ? 0 : flags);
-    return true;
-}
-
 /* The long way, with every check. */
 static ur_node record(recording *r, int n_in, const int64_t attr[], int n_attr)
 {
@@ -305,6 +311,75 @@ static ur_node record(recording *r, int n_in, const int64_t attr[], int n_attr)
     return y;
 }
 
+/* The shortest: an elementwise op whose operands are live nodes of this tape, of one shape and of
+ * the graph's precision. False for anything else. */
+static inline bool record_alike(ur_graph *g, ur_at at, const ur_op *op, const ur_node in[],
+                                int n_in, ur_node *y)
+{
+    ur__tape *const t = g->into;
+    const uint32_t generation = g->owner.generation, type = (uint32_t)g->precision;
+    uint64_t h = (uintptr_t)op;
+    uint32_t shape = UINT32_MAX;
+    int flags = 0;
+    if (!ur__tape_room(t, (size_t)n_in, 0))
+        return false;
+    uint32_t *const operand = t->operand + t->n_operands;
+    for (int i = 0; i < n_in; i++) {
+        const uint32_t id = in[i].id;
+        if (in[i].owner != g || in[i].generation != generation || id >= t->n)
+            return false;
+        const ur__node *x = &t->node[id];
+        if (x->type != type || (i && x->shape != shape))
+            return false;
+        shape = x->shape;
+        flags |= x->flags;
+        h = ur__blend(h, operand[i] = id);
+    }
+    *y = push(g, at, op, (uint32_t)n_in, 0, shape, (int)type, flags & UR__GROWS, h);
+    return true;
+}
+
+/* Operands that are live nodes of this tape, or parameters, of sizes that the rule was asked for
+ * before. Everything else was checked then. */
+static bool record_known(ur_graph *g, ur_at at, const ur_op *op, const ur_node in[], int n_in,
+                         const int64_t attr[], int n_attr, ur_node *y)
+{
+    uint64_t word[UR__INFER_WORDS], h = (uint64_t)(uintptr_t)op;
+    uint32_t id[UR__INFER_WORDS];
+    int n = 0, flags = 0;
+    if (n_in + n_attr > UR__INFER_WORDS)
+        return false;
+    for (; n < n_in; n++) {
+        ur_node u = in[n];
+        if (!ur__live(u))
+            return false;
+        if (u.owner != g) {
+            if (((ur__owner *)u.owner)->what == UR__GRAPH)
+                return false;
+            u = ur__import(g, at, u);
+            if (!ur__live(u))
+                return false;
+        }
+        const ur__node *x = ur__at(g, u.id);
+        id[n] = u.id;
+        word[n] = operand_word(x);
+        flags |= x->flags;
+        h = ur__fold(h, word[n]);
+    }
+    const bool part = ur__begins_somewhere(op);
+    for (int i = 0; i < n_attr; i++, n++) {
+        word[n] = part && i == 1 ? 0 : (uint64_t)attr[i];
+        h = ur__fold(h, word[n]);
+    }
+    const ur__inferred *e = &g->inferred[h % UR__INFERRED];
+    if (!holds(e, op, word, n_in, n_attr) ||
+        (part && !part_fits(op, &g->shape[ur__at(g, id[0])->shape].s, attr)))
+        return false;
+    *y = append(g, at, op, id, (uint32_t)n_in, attr, (uint32_t)n_attr, e->out, e->type,
+                op->flags & (UR_FLAT | UR_INT_OUT) ? 0 : flags & UR__GROWS);
+    return true;
+}
+
 ur_node ur_record(ur_at at, const ur_op *op, const ur_node in[], int n_in, const int64_t attr[],
                   int n_attr)
 {
@@ -314,14 +389,9 @@ ur_node ur_record(ur_at at, const ur_op *op, const ur_node in[], int n_in, const
     if (!g || g->owner.failed)
         return (ur_node){ g, 0, 0 };
     ur_node y;
-    if (n_in == op->n_in && op->rule && op->kind == UR_MAP && !op->shape && n_in <= FEW) {
-        uint32_t id[FEW];
-        int flags = 0;
-        uint32_t shape = common_shape(g, in, n_in, id, &flags);
-        if (shape != UINT32_MAX)
-            return ur__append_shaped(g, at, op, id, (size_t)n_in, attr, (size_t)n_attr, shape,
-                                     (int)g->precision, flags);
-    }
+    if (n_in == op->n_in && op->rule && op->kind == UR_MAP && !op->shape && !n_attr &&
+        record_alike(g, at, op, in, n_in, &y))
+        return y;
     if (record_known(g, at, op, in, n_in, attr, n_attr, &y))
         return y;
     return record(&(recording){ g, at, op, in }, n_in, attr, n_attr);

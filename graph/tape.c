@@ -130,55 +130,6 @@ bool ur__tape_grow(ur__tape *t, size_t nodes, size_t operands, size_t attrs)
            room(t, &t->attr, &t->attr_cap, t->n_attrs + attrs, sizeof *t->attr);
 }
 
-/* Folds a node into the hash of a recorded tape, by which a plan for it is found. Nodes are hashed
- * by themselves first: no node waits for the one before. */
-static void fold_node(ur__tape *t, const ur__node *x)
-{
-    uint64_t h = (uint64_t)(uintptr_t)x->op ^ (uint64_t)x->shape << 40 ^ (uint64_t)x->type;
-    for (size_t i = x->in; i < t->n_operands; i++)
-        h = ur__blend(h, t->operand[i]);
-    for (size_t i = x->attr; i < t->n_attrs; i++)
-        h = ur__blend(h, (uint64_t)t->attr[i]);
-    t->hash = ur__fold(t->hash, h ^ h >> 32);
-}
-
-ur_node ur__append_shaped(ur_graph *g, ur_at at, const ur_op *op, const uint32_t in[], size_t n_in,
-                          const int64_t attr[], size_t n_attr, uint32_t shape, int type, int flags)
-{
-    ur__tape *t = g->into;
-    if (!ur__tape_room(t, n_in, n_attr)) {
-        ur__out_of_memory(&g->owner);
-        return (ur_node){ g, 0, 0 };
-    }
-    ur__node *x = &t->node[t->n];
-    *x = (ur__node){
-        .op = op, .shape = shape, .in = (uint32_t)t->n_operands, .n_in = (uint32_t)n_in,
-        .attr = (uint32_t)t->n_attrs, .n_attr = (uint16_t)n_attr, .type = (uint8_t)type,
-        .flags = (uint8_t)flags,
-    };
-    for (size_t i = 0; i < n_in; i++)
-        t->operand[t->n_operands + i] = in[i];
-    for (size_t i = 0; i < n_attr; i++)
-        t->attr[t->n_attrs + i] = attr[i];
-    t->origin[t->n] = g->rule_of ? *g->rule_of
-                                 : (ur__origin){ .at = at, .scope = g->scope };
-    t->origin[t->n].anchor = g->anchor;
-    t->n_operands += n_in;
-    t->n_attrs += n_attr;
-    if (t == &g->tape)
-        fold_node(t, x);
-    return ur__node_of(g, (uint32_t)t->n++);
-}
-
-ur_node ur__append(ur_graph *g, ur_at at, const ur_op *op, const uint32_t in[], size_t n_in,
-                   const int64_t attr[], size_t n_attr, const ur_shape *s, int type, int flags)
-{
-    uint32_t shape = ur__intern(g, s);
-    if (shape == UINT32_MAX)
-        return (ur_node){ g, 0, 0 };
-    return ur__append_shaped(g, at, op, in, n_in, attr, n_attr, shape, type, flags);
-}
-
 /* -------------------------------------------------------------------------------------- imports */
 
 uint32_t ur__slot_of(ur_graph *g, ur_params *ps)

@@ -135,8 +135,10 @@ static bool bias_fits(ur_at at, ur_node xW, ur_node W, ur_node b)
     ur_graph *g = ur_graph_of(xW);
     if (!g || !ur__live(xW) || !ur__live(b))
         return true;                            /* the operations on them say so */
-    const ur_shape s = ur_shape_of(b);
-    if (s.rank == 1 && s.dim[0] == ur_dim(xW, -1))
+    const ur_shape *s = ((ur__owner *)b.owner)->what == UR__STORE
+                            ? &((ur_params *)b.owner)->param[b.id].shape : &ur__shape_of(b)->s;
+    const ur_shape *all = &ur__shape_of(xW)->s;
+    if (s->rank == 1 && all->rank > 0 && s->dim[0] == all->dim[all->rank - 1])
         return true;
     return ur__fail_at(g, at, "affine", "%s but %s: the bias needs the shape [%d]",
                        ur_called(W, at, 1), ur_called(b, at, 2), ur_dim(xW, -1));

@@ -95,6 +95,18 @@ static bool take_pieces(ur__bump *b)
     return true;
 }
 
+/* A piece a little smaller than all chunks so far fills a chunk of its own, and no more. */
+TEST(bump_chunks_hold_what_made_them)
+{
+    ur__bump b = { 0 };
+    REQUIRE(ur__bump_take(&b, 4000) != NULL);
+    REQUIRE(ur__bump_take(&b, b.bytes & ~(size_t)15) != NULL);
+    const size_t before = b.bytes;
+    REQUIRE(ur__bump_take(&b, 1 << 20) != NULL);
+    CHECK(b.bytes >= before + (1 << 20));
+    ur__bump_free(&b);
+}
+
 TEST(bump_gives_zeroed_aligned_pieces_apart)
 {
     counting_begin(0);
@@ -325,7 +337,7 @@ TEST(memory_of_a_tape)
 }
 
 TEST_MAIN(T(realloc_makes_moves_and_frees), T(reserve_doubles_and_keeps),
-          T(bump_gives_zeroed_aligned_pieces_apart), T(bump_keeps_its_chunks),
-          T(bump_survives_a_lack_of_memory), T(bump_holds_arrays), T(bump_borrows_a_block),
-          T(block_of_zeros), T(block_grows_and_keeps),
+          T(bump_chunks_hold_what_made_them), T(bump_gives_zeroed_aligned_pieces_apart),
+          T(bump_keeps_its_chunks), T(bump_survives_a_lack_of_memory), T(bump_holds_arrays),
+          T(bump_borrows_a_block), T(block_of_zeros), T(block_grows_and_keeps),
           T(without_memory_nothing_moves), T(memory_of_a_tape))

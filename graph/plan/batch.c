@@ -2,7 +2,7 @@
  * together.
  *
  * Nodes of one depth that were recorded at the same place, with the same op, sizes and parameters,
- * form a group:
+ * form a group (batch_groups.c):
  *
  *     y_k = f(u_k, W)    for k = 1..n         becomes        Y = f([u_1; ..; u_n], W)
  *
@@ -14,221 +14,106 @@
  * Operation Batching in Dynamic Computation Graphs" (NIPS 2017). */
 #include "graph/plan/batch.h"
 
-enum { FEW = 8 };                       /* rows of a member */
-
-/* ------------------------------------------------------------------------------------- grouping */
-
-static bool is_parameter(const ur_op *op)
+/* Nodes in the order of depth, those of one depth as they come; NULL without memory or of NULL. */
+static uint32_t *by_depth(const ur__batching *b, const uint32_t *id, size_t n)
 {
-    return op == &ur__op_param || op == &ur__op_import;
-}
-
-static bool other_rows(const ur_shape *x, const ur_shape *y)
-{
-    return x->rank != y->rank || x->dim[0] != y->dim[0];
-}
-
-/* Sizes as a word, which no node's number is. */
-static uint64_t size_word(const ur__node *x)
-{
-    return (uint64_t)(4 | x->type) << 32 | x->shape;
-}
-
-/* How an operand of ordinary nodes appears in keys: by its size, or itself. */
-static uint64_t like(const ur__batching *b, uint32_t id)
-{
-    const ur__node *x = &b->t->node[id];
-    return is_parameter(x->op) && ur__recorded_shape(b, id)->dim[0] == 1 ? id : size_word(x);
-}
-
-/* How operand i of a node appears in its key: by its size if it belongs to the member, row for row,
- * or itself if it belongs to the whole group. */
-static inline uint64_t operand_word(const ur__batching *b, const ur__node *x, uint32_t i)
-{
-    const uint32_t u = b->t->operand[x->in + i];
-    const uint64_t word = b->like[u];
-    if (x->op->kind == UR_CONTRACTION || x->op == &ur__op_gather)
-        return i == (x->op == &ur__op_gather) ? size_word(&b->t->node[u]) : u;
-    if (x->op->kind == UR_MAP && (uint32_t)word != x->shape &&
-        other_rows(ur__recorded_shape(b, u), &b->e->g->shape[x->shape].s))
-        return u;
-    return word;
-}
-
-static bool varies(const ur__batching *b, const ur__node *x, uint32_t i)
-{
-    return operand_word(b, x, i) > UINT32_MAX;
-}
-
-static bool sliced(const ur__batching *b, uint32_t u)
-{
-    const ur__node *x = &b->t->node[u];
-    return x->op->kind == UR_SLICE && b->e->marks[b->t->operand[x->in]] & UR__SLICED;
-}
-
-/* Whether a node can be computed for many members at once, given how many of its operands vary. */
-static bool batchable(const ur__batching *b, const ur__node *x, uint32_t varying)
-{
-    const int64_t *a = b->t->attr + x->attr;
-    const uint32_t *in = b->t->operand + x->in;
-    if (x->op == &ur__op_gather)
-        return ur__recorded_shape(b, in[1])->rank == 1 && is_parameter(b->t->node[in[0]].op);
-    switch (x->op->kind) {
-    case UR_MAP: return varying > 0;
-    case UR_CONTRACTION:
-        return !a[0] && b->e->g->shape[x->shape].s.rank == 2 &&
-               ur__recorded_shape(b, in[1])->rank == 2 && !sliced(b, in[0]);
-    case UR_CONCAT: return varying == x->n_in && a[0] > 0 && !a[1];
-    case UR_SLICE: return a[0] > 0;
-    default: return false;
-    }
-}
-
-/* Writes down what the members of a group have in common, behind the keys of the groups so far: op
- * and place, depth and sizes, the operands that do not vary. Returns how many do. */
-static uint32_t describe(const ur__batching *b, uint32_t id, size_t *n, uint64_t *hash)
-{
-    const ur__node *x = &b->t->node[id];
-    const int64_t *attr = b->t->attr + x->attr;
-    uint64_t *const key = b->keys + b->n_keys, *word = key + 3, h;
-    uint32_t varying = 0;
-    key[0] = (uintptr_t)x->op;
-    key[1] = (uintptr_t)b->t->origin[id].at;
-    key[2] = (uint64_t)b->depth[id] << 32 | x->shape;
-    h = ur__blend(ur__fold(key[0], key[1]), key[2]);
-    for (uint32_t i = 0; i < x->n_in; i++) {
-        uint64_t u = operand_word(b, x, i);
-        h = ur__blend(h, u);
-        varying += u > UINT32_MAX;
-        *word++ = u;
-    }
-    for (uint32_t i = 0; i < x->n_attr; i++) {
-        h = ur__blend(h, (uint64_t)attr[i]);
-        *word++ = (uint64_t)attr[i];
-    }
-    *n = (size_t)(word - key);
-    *hash = h ^ h >> 32;
-    return varying;
-}
-
-static bool same_words(const uint64_t *a, const uint64_t *b, size_t n)
-{
+    ur__bump *s = &b->e->g->scratch;
+    const ur__spot *const spot = b->spot;
+    uint32_t deepest = 0;
+    for (size_t i = 0; id && i < n; i++)
+        deepest = spot[id[i]].depth > deepest ? spot[id[i]].depth : deepest;
+    uint32_t *const order = id ? ur__bump_take(s, (n + 1) * sizeof *order) : NULL;
+    uint32_t *const begin = ur__bump_alloc(s, ((size_t)deepest + 2) * sizeof *begin);
+    if (!order || !begin)
+        return NULL;
     for (size_t i = 0; i < n; i++)
-        if (a[i] != b[i])
-            return false;
+        begin[spot[id[i]].depth + 1]++;
+    for (uint32_t d = 0; d < deepest; d++)
+        begin[d + 1] += begin[d];
+    for (size_t i = 0; i < n; i++)
+        order[begin[spot[id[i]].depth]++] = id[i];
+    return order;
+}
+
+/* ------------------------------------------------------------------------------------ accepting */
+
+static inline uint32_t operand_of(const ur__batching *b, const ur__group *x, uint32_t k, uint32_t i)
+{
+    return b->t->operand[b->t->node[b->member[x->begin + k]].in + i];
+}
+
+/* Whether a group is worth computing together, those before it being known: products and gathers
+ * are, others if an operand of all members is. */
+static bool accept(const ur__batching *b, const ur__group *x)
+{
+    const ur__node *f = &b->t->node[x->first];
+    if (x->n < 2 || ur__starts_group(f))
+        return x->n >= 2;
+    for (uint32_t i = 0; i < f->n_in; i++) {
+        bool all = ur__varies(x, i);
+        for (uint32_t k = 0; all && k < x->n; k++)
+            all = b->spot[operand_of(b, x, k, i)].seat != 0;
+        if (all)
+            return true;
+    }
+    return false;
+}
+
+static bool list_members(ur__batching *b)
+{
+    const ur__spot *const spot = b->spot;
+    const ur__group *const groups = b->groups;
+    const uint32_t n = b->n;
+    uint32_t at = 0, *const member = ur__bump_take(&b->e->g->scratch, (n + 1) * sizeof *member);
+    if (!(b->member = member))
+        return ur__out_of_memory(&b->e->g->owner);
+    for (size_t i = 1; i < b->n_groups; at += b->groups[i++].n)
+        b->groups[i].begin = at;
+    for (uint32_t id = 0; id < n; id++) {
+        const uint64_t seat = spot[id].seat;
+        if (seat)
+            member[groups[seat >> 32].begin + (uint32_t)seat] = id;
+    }
     return true;
 }
 
-/* Keeps the table at most half full. */
-static bool make_room(ur__batching *b)
+/* Dissolves, in the order of depth, what is not to be a group. */
+static bool dissolve_others(ur__batching *b)
 {
-    if (2 * (b->n_groups + 1) <= b->table_cap)
-        return true;
-    size_t cap = b->table_cap ? 2 * b->table_cap : 256;
-    uint32_t *table = ur__bump_alloc(&b->e->g->scratch, cap * sizeof *table);
-    if (!table)
+    const size_t n = b->n_groups - 1;
+    uint32_t *const first = ur__bump_take(&b->e->g->scratch, (n + 1) * sizeof *first);
+    for (size_t i = 0; first && i < n; i++)
+        first[i] = b->groups[1 + i].first;
+    const uint32_t *const order = by_depth(b, first, n);
+    if (!order)
         return ur__out_of_memory(&b->e->g->owner);
-    for (size_t i = 0; i < b->n_groups; i++) {
-        size_t at = b->groups[i].hash & (cap - 1);
-        while (table[at])
-            at = (at + 1) & (cap - 1);
-        table[at] = (uint32_t)i + 1;
+    for (size_t i = 0; i < n; i++) {
+        const ur__group *x = ur__grouped(b, order[i]);
+        if (!accept(b, x))
+            for (uint32_t k = 0; k < x->n; k++)
+                b->spot[b->member[x->begin + k]].seat = 0;
     }
-    b->table = table;
-    b->table_cap = cap;
-    return true;
-}
-
-/* Puts a node in the group of those like it, if it can be in one. */
-static bool join(ur__batching *b, uint32_t id)
-{
-    const ur__node *x = &b->t->node[id];
-    const ur_shape *s = &b->e->g->shape[x->shape].s;
-    if (s->rank < 1 || s->dim[0] < 1 || s->dim[0] > FEW || x->type == UR_I32)
-        return true;
-    size_t n, room = b->n_keys + 3 + x->n_in + x->n_attr;
-    uint64_t hash;
-    if (!ur__bump_reserve(&b->e->g->scratch, &b->keys, &b->key_cap, room, sizeof *b->keys))
-        return ur__out_of_memory(&b->e->g->owner);
-    if (!batchable(b, x, describe(b, id, &n, &hash)))
-        return true;
-    if (!make_room(b))
-        return false;
-    const uint64_t *const key = b->keys + b->n_keys;
-    size_t at = hash & (b->table_cap - 1);
-    for (; b->table[at]; at = (at + 1) & (b->table_cap - 1)) {
-        ur__group *y = &b->groups[b->table[at] - 1];
-        if (y->hash != hash || y->n_key != n || y->n_attr != x->n_attr ||
-            !same_words(b->keys + y->key, key, n))
-            continue;
-        b->group_of[id] = b->table[at];
-        b->index[id] = y->n++;
-        return true;
-    }
-    if (!ur__bump_reserve(&b->e->g->scratch, &b->groups, &b->cap, b->n_groups + 1,
-                          sizeof *b->groups))
-        return ur__out_of_memory(&b->e->g->owner);
-    b->groups[b->n_groups++] = (ur__group){ .first = id, .n = 1, .hash = hash, .key = b->n_keys,
-                                            .n_key = n, .n_attr = x->n_attr };
-    b->n_keys += n;
-    b->group_of[id] = b->table[at] = (uint32_t)b->n_groups;
-    return true;
-}
-
-/* Whether nodes of this kind are worth computing together whatever their operands are. */
-static bool starts(const ur__node *x)
-{
-    return x->op == &ur__op_gather || x->op->kind == UR_CONTRACTION;
-}
-
-static bool form_groups(ur__batching *b)
-{
-    const ur__node *const node = b->t->node;
-    const uint32_t *const operand = b->t->operand;
-    const uint8_t *const marks = b->e->marks;
-    uint32_t *const depths = b->depth;
-    uint8_t *const aparts = b->apart;
-    for (uint32_t id = 0; id < b->n; id++) {
-        const uint32_t *in = operand + node[id].in, n_in = node[id].n_in;
-        uint32_t depth = 0;
-        uint8_t apart = marks[id] & UR__WANTED;
-        for (uint32_t i = 0; i < n_in; i++) {
-            uint32_t u = in[i], d = depths[u] + 1;
-            depth = d > depth ? d : depth;
-            apart |= aparts[u];
-        }
-        depths[id] = depth;
-        aparts[id] = apart;
-        b->like[id] = like(b, id);
-        b->deepest = depth > b->deepest ? depth : b->deepest;
-        if (n_in && !apart && !join(b, id))
-            return false;
-    }
-    for (size_t i = 0; i < b->n_groups; i++)
-        b->worth |= b->groups[i].n > 1 && starts(&node[b->groups[i].first]);
     return true;
 }
 
 /* --------------------------------------------------------------------------------------- making */
 
-/* Whether a group is worth computing together: products and gathers are, others if an operand of
- * all members is. */
-static bool accept(const ur__batching *b, const ur__group *x)
+/* The rows of operand i of all members. */
+static ur_node rows_of_operand(ur__batching *b, const ur__group *x, uint32_t i)
 {
-    const ur__node *const node = b->t->node, *f = &node[x->first];
-    const uint32_t *const operand = b->t->operand, *const member = b->member + x->begin;
-    if (x->n < 2)
-        return false;
-    if (starts(f))
-        return true;
-    for (uint32_t i = 0; i < f->n_in; i++) {
-        bool all = varies(b, f, i);
-        for (uint32_t k = 0; all && k < x->n; k++)
-            all = ur__grouped(b, operand[node[member[k]].in + i]) != NULL;
-        if (all)
-            return true;
-    }
-    return false;
+    const uint32_t first = operand_of(b, x, 0, i);
+    const uint64_t seat = b->spot[first].seat;
+    uint32_t k = seat != 0;
+    while (k && k < x->n && b->spot[operand_of(b, x, k, i)].seat == seat + k)
+        k++;
+    if (k == x->n)
+        return ur__rows_from(b, first, k);
+    uint32_t *u = ur__bump_take(&b->e->g->scratch, x->n * sizeof *u);
+    if (!u)
+        return ur__out_of_memory(&b->e->g->owner), UR_NIL;
+    for (k = 0; k < x->n; k++)
+        u[k] = operand_of(b, x, k, i);
+    return ur__rows_of(b, u, x->n);
 }
 
 static bool make_group(ur__batching *b, ur__group *x)
@@ -236,18 +121,13 @@ static bool make_group(ur__batching *b, ur__group *x)
     enum { OPERANDS = 8 };
     ur__expansion *e = b->e;
     ur_graph *g = e->g;
-    const ur__node *const node = b->t->node, f = node[x->first];
-    const uint32_t *const operand = b->t->operand, *const member = b->member + x->begin;
+    const ur__node f = b->t->node[x->first];
     ur_node few[OPERANDS], *in = few;
-    uint32_t *u = ur__bump_alloc(&g->scratch, x->n * sizeof *u);
-    if (f.n_in > OPERANDS)
-        in = ur__bump_alloc(&g->scratch, f.n_in * sizeof *in);
-    if (!u || !in)
+    if (f.n_in > OPERANDS && !(in = ur__bump_take(&g->scratch, f.n_in * sizeof *in)))
         return ur__out_of_memory(&g->owner);
     for (uint32_t i = 0; i < f.n_in; i++) {
-        for (uint32_t k = 0; k < x->n; k++)
-            u[k] = operand[node[member[k]].in + i];
-        in[i] = varies(b, &f, i) ? ur__rows_of(b, u, x->n) : ur__planned(b, u[0]);
+        in[i] = ur__varies(x, i) ? rows_of_operand(b, x, i)
+                                 : ur__planned(b, operand_of(b, x, 0, i));
         if (!ur__live(in[i]))
             return false;
     }
@@ -274,7 +154,7 @@ static bool make_concat(ur__batching *b, uint32_t id)
     bool any = false, alike = x.op->kind == UR_CONCAT && a[0] == 0 && x.type != UR_I32;
     for (uint32_t i = 0; alike && i < x.n_in; i++) {
         alike = b->t->node[in[i]].shape == b->t->node[in[0]].shape;
-        any |= ur__grouped(b, in[i]) != NULL;
+        any |= b->spot[in[i]].seat != 0;
     }
     if (!alike || !any || ur__recorded_shape(b, in[0])->rank < 1)
         return false;
@@ -302,46 +182,33 @@ static bool make_single(ur__batching *b, uint32_t id)
 
 /* ---------------------------------------------------------------------------------------- order */
 
-/* Members of each group in the order of the tape; nodes in order of depth. Both counting sorts. */
-static uint32_t *sort(ur__batching *b)
+/* Nodes by themselves and the first of each group: *n of them. */
+static uint32_t *units(const ur__batching *b, size_t *n)
 {
-    ur__bump *s = &b->e->g->scratch;
-    const uint32_t *const depth = b->depth, *const group_of = b->group_of;
-    uint32_t at = 0, *const order = ur__bump_take(s, (b->n + 1) * sizeof *order);
-    uint32_t *const begin = ur__bump_alloc(s, ((size_t)b->deepest + 2) * sizeof *begin);
-    uint32_t *const member = ur__bump_take(s, (b->n + 1) * sizeof *member);
-    if (!order || !begin || !member)
-        return NULL;
-    b->member = member;
-    for (size_t i = 0; i < b->n_groups; at += b->groups[i++].n)
-        b->groups[i].begin = at;
-    for (uint32_t id = 0; id < b->n; id++) {
-        begin[depth[id] + 1]++;
-        if (group_of[id])
-            member[b->groups[group_of[id] - 1].begin + b->index[id]] = id;
+    const ur__spot *const spot = b->spot;
+    uint32_t *const unit = ur__bump_take(&b->e->g->scratch, (b->n + 1) * sizeof *unit);
+    size_t count = 0;
+    for (uint32_t id = 0; unit && id < b->n; id++) {
+        unit[count] = id;
+        count += (uint32_t)spot[id].seat == 0;
     }
-    for (uint32_t d = 0; d < b->deepest; d++)
-        begin[d + 1] += begin[d];
-    for (uint32_t id = 0; id < b->n; id++)
-        order[begin[depth[id]]++] = id;
-    return order;
+    *n = count;
+    return unit;
 }
 
 static bool make_all(ur__batching *b)
 {
     ur__expansion *e = b->e;
-    const uint32_t *order = sort(b);
+    size_t n;
+    const uint32_t *const unit = units(b, &n), *const order = by_depth(b, unit, n);
     if (!order)
         return ur__out_of_memory(&e->g->owner);
     memset(e->map, 0xFF, b->n * sizeof *e->map);        /* UINT32_MAX */
-    for (uint32_t i = 0; i < b->n; i++) {
-        uint32_t id = order[i];
-        ur__group *x = b->group_of[id] ? &b->groups[b->group_of[id] - 1] : NULL;
-        if (x && x->node)
-            continue;
-        ur__origin origin = b->t->origin[id];
+    for (size_t i = 0; i < n; i++) {
+        ur__group *x = ur__grouped(b, order[i]);
+        ur__origin origin = b->t->origin[order[i]];
         e->g->rule_of = &origin;
-        bool ok = x && x->first == id && accept(b, x) ? make_group(b, x) : make_single(b, id);
+        bool ok = x ? make_group(b, x) : make_single(b, order[i]);
         e->g->rule_of = NULL;
         if (!ok)
             return false;
@@ -359,25 +226,10 @@ static bool cut_out(ur__batching *b)
          k++)
         e->marks[t->operand[k]] |= UR__READ_LATER;
     for (uint32_t id = 0; id < b->n; id++)
-        if (e->map[id] == UINT32_MAX && ur__grouped(b, id) &&
-            (!e->readers[id] || e->marks[id] & UR__READ_LATER || t->node[id].flags & UR__KEEP) &&
-            !ur__live(ur__planned(b, id)))
+        if ((!e->readers[id] || e->marks[id] & UR__READ_LATER || t->node[id].flags & UR__KEEP) &&
+            b->spot[id].seat && e->map[id] == UINT32_MAX && !ur__live(ur__planned(b, id)))
             return false;
     return true;
-}
-
-static bool batch(ur__batching *b)
-{
-    ur__bump *s = &b->e->g->scratch;
-    size_t n = b->n + 1;
-    b->depth = ur__bump_take(s, n * sizeof *b->depth);
-    b->apart = ur__bump_take(s, n);
-    b->like = ur__bump_take(s, n * sizeof *b->like);
-    b->group_of = ur__bump_alloc(s, n * sizeof *b->group_of);
-    b->index = ur__bump_alloc(s, n * sizeof *b->index);
-    if (!b->depth || !b->apart || !b->like || !b->group_of || !b->index)
-        return ur__out_of_memory(&b->e->g->owner);
-    return form_groups(b) && (!b->worth || (make_all(b) && cut_out(b)));
 }
 
 bool ur__batch_nodes(ur__expansion *e, uint32_t *taken)
@@ -386,11 +238,11 @@ bool ur__batch_nodes(ur__expansion *e, uint32_t *taken)
     *taken = 0;
     if (!ur__on(e->g, UR__BIT_batch) || e->g->done)
         return true;
-    while (b.n < b.t->n && b.t->node[b.n].op != &ur__op_request)
-        b.n++;
-    if (!batch(&b))
-        return false;
-    if (b.worth)
+    b.n = e->n_before;
+    bool ok = ur__form_groups(&b);
+    if (ok && b.worth)
+        ok = list_members(&b) && dissolve_others(&b) && make_all(&b) && cut_out(&b);
+    if (ok && b.worth)
         *taken = b.n;
-    return !e->g->owner.failed;
+    return ok && !e->g->owner.failed;
 }

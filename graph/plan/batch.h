@@ -1,4 +1,4 @@
-/* batch.h: what the two files of batching share. */
+/* batch.h: what the files of batching share. */
 #ifndef UR_BATCH_H
 #define UR_BATCH_H
 
@@ -7,36 +7,51 @@
 typedef struct ur__group {
     uint32_t first, n, begin;           /* a member; how many; their place in the list */
     uint32_t node;                      /* 1 + the planned node that computes them all */
-    uint64_t hash;                      /* of its key, some words in the list of keys */
-    size_t key, n_key, n_attr;
+    uint32_t depth;
+    uint32_t varying;                   /* operands that differ between members, a bit each; all
+                                           of those that have no bit */
+    uint32_t next;                      /* the group of the node recorded behind one of these */
+    uint32_t hash;
+    ur_at at;
 } ur__group;
 
-/* Results of one shape's rows laid end to end. */
+/* What is known of a recorded node. */
+typedef struct ur__spot {
+    uint64_t seat;                      /* its group and its index there, or 0; neighbours of one
+                                           group have neighbouring seats */
+    uint32_t depth;
+    uint32_t like;                      /* as an operand: its size, or itself (batch_groups.c) */
+} ur__spot;
+
+/* Results of one shape, rows laid end to end: those that some gather takes rows of, so that values
+ * which are never gathered together lie apart. */
 typedef struct ur__pool {
-    uint32_t shape, node;               /* of a member; the planned node, 0 none yet */
-    uint32_t rows;
+    uint32_t node, rows;                /* the planned node */
+    uint32_t into, row;                 /* the pool that it became part of, and its first row there;
+                                           itself: none */
 } ur__pool;
+
+/* Where a planned node's rows lie. */
+typedef struct ur__pooled {
+    uint32_t pool, row;                 /* 1 + pool; the first row */
+} ur__pooled;
 
 typedef struct ur__batching {
     ur__expansion *e;
     const ur__tape *t;
     uint32_t n;                         /* recorded nodes that take part: those before a request */
-    uint32_t *depth, deepest;
-    uint64_t *like;                     /* a word for a node as an operand (batch.c) */
+    ur__spot *spot;                     /* of each */
     uint8_t *apart;                     /* its gradient is asked for, or it comes from such a one:
-                                           its rows among others would make those depend on it */
-    uint32_t *group_of;                 /* 1 + group, or 0 */
-    uint32_t *index;                    /* among the members of its group */
+                                           its rows among others would make those depend on it;
+                                           NULL if there are none */
     uint32_t *member;                   /* of all groups, in order of the tape */
-    ur__group *groups;
+    ur__group *groups;                  /* from 1 on */
     size_t n_groups, cap;
-    uint64_t *keys;                     /* of all groups, end to end */
-    size_t n_keys, key_cap;
-    uint32_t *table;                    /* 1 + group by hash */
+    uint32_t *table;                    /* groups by hash */
     size_t table_cap;
     ur__pool *pools;
     size_t n_pools, pool_cap;
-    uint32_t *pooled;                   /* 1 + first row in its pool, by planned node */
+    ur__pooled *pooled;                 /* by planned node */
     size_t pooled_cap;
     bool worth;                         /* some group starts batching */
 } ur__batching;
@@ -49,13 +64,35 @@ static inline const ur_shape *ur__recorded_shape(const ur__batching *b, uint32_t
 /* The group that a recorded node is computed with, or NULL. */
 static inline ur__group *ur__grouped(const ur__batching *b, uint32_t id)
 {
-    ur__group *x = id < b->n && b->group_of[id] ? &b->groups[b->group_of[id] - 1] : NULL;
-    return x && x->node ? x : NULL;
+    const uint64_t seat = b->spot[id].seat;
+    return seat ? &b->groups[seat >> 32] : NULL;
 }
+
+/* A node's index among the members of its group. */
+static inline uint32_t ur__index(const ur__batching *b, uint32_t id)
+{
+    return (uint32_t)b->spot[id].seat;
+}
+
+/* Whether nodes of this kind are worth computing together whatever their operands are. */
+static inline bool ur__starts_group(const ur__node *x)
+{
+    return x->op == &ur__op_gather || x->op->kind == UR_CONTRACTION;
+}
+
+static inline bool ur__varies(const ur__group *x, uint32_t operand)
+{
+    return x->varying >> (operand & 31) & 1;
+}
+
+/* Gives every node that can be computed with others a seat in a group. */
+bool ur__form_groups(ur__batching *b);
 
 /* The planned node of a recorded one; a member of a group is cut out of it. */
 ur_node ur__planned(ur__batching *b, uint32_t id);
 /* [u_1; ..; u_n], of one shape each. */
 ur_node ur__rows_of(ur__batching *b, const uint32_t *u, uint32_t n);
+/* The same of nodes that have the seats of u_1 and those behind it. */
+ur_node ur__rows_from(ur__batching *b, uint32_t u, uint32_t n);
 
 #endif

@@ -38,6 +38,7 @@ static void mark_wanted(ur__expansion *e, const ur__node *request)
     const uint32_t *xs = e->from->operand + request->in + a[UR__A_YS] + a[UR__A_SEEDS];
     for (int64_t j = 0; j < a[UR__A_XS]; j++)
         e->marks[xs[j]] |= UR__WANTED;
+    e->wanted |= a[UR__A_XS] > 0;
 }
 
 ur_node ur__rewrite_product(ur__expansion *e, const ur__product *p)
@@ -120,23 +121,30 @@ static bool prepare(ur__expansion *e)
     if (!e->marks || !taken || !e->readers)
         return ur__out_of_memory(&e->g->owner);
     uint8_t *const readers = e->readers;
-    for (uint32_t id = 0; id < e->from->n; id++) {
-        const ur__node *x = &e->from->node[id];
-        const uint32_t *in = e->from->operand + x->in;
-        const ur_op *op = x->op;
-        for (uint32_t i = 0; i < x->n_in; i++)
-            readers[in[i]] = readers[in[i]] ? 2 : 1;
-        if (op == &ur__op_request)
-            mark_wanted(e, x);
-        else if (op->kind == UR_SLICE)
+    const ur__node *const node = e->from->node;
+    const uint32_t *const operand = e->from->operand, n = (uint32_t)e->from->n;
+    e->n_before = n;
+    for (uint32_t id = 0; id < n; id++) {
+        const ur__node *x = &node[id];
+        const uint32_t *in = operand + x->in, *end = in + x->n_in;
+        for (; in < end; in++)
+            readers[*in] = (uint8_t)(readers[*in] << 1 | 1);
+        if (x->op->kind == UR_SLICE) {
             mark_sliced(e, id, taken);
+        } else if (x->op == &ur__op_request) {
+            mark_wanted(e, x);
+            e->n_before = e->n_before < id ? e->n_before : id;
+        }
     }
     return true;
 }
 
-bool ur__expand(ur_graph *g, ur__plan *p, ur__tape *to, uint32_t *map)
+bool ur__expand(ur__work *w)
 {
-    ur__expansion e = { .g = g, .from = &g->tape, .map = map, .p = p };
+    ur_graph *g = w->g;
+    ur__tape *to = &g->expanded;
+    uint32_t *map = w->map;
+    ur__expansion e = { .g = g, .from = &g->tape, .map = map, .p = w->p };
     uint32_t taken = 0;
     g->into = to;
     bool ok = prepare(&e) && ur__batch_nodes(&e, &taken);
@@ -154,6 +162,7 @@ bool ur__expand(ur_graph *g, ur__plan *p, ur__tape *to, uint32_t *map)
             ok = ur__take_node(&e, id);
         }
     }
+    w->readers = e.readers;
     g->into = &g->tape;
     return ok && !g->owner.failed;
 }

@@ -4,36 +4,29 @@
  * store, states). Values known from an earlier run of the same tape are taken as they are. */
 #include "graph/plan/plan.h"
 
-/* Marks the goals among the tape's nodes; consumers are counted on the tape, not with adjoints. */
-static bool mark_goals(ur__work *w)
+/* Marks the goals among the tape's nodes; consumers are counted on the tape, not with adjoints. The
+ * loss of a backward has one, but is a goal in spite of it. */
+static void mark_goals(ur__work *w)
 {
     ur_graph *g = w->g;
     const ur__node *const node = g->tape.node;
-    const size_t n = g->tape.n;
-    const uint32_t *const map = w->map;
-    uint8_t *const used = ur__bump_alloc(&g->scratch, n), *const goal = w->goal;
-    if (!used)
-        return false;
-    for (size_t id = 0; id < n; id++) {
+    const uint32_t *const map = w->map, n = (uint32_t)g->tape.n;
+    const uint8_t *const readers = w->readers;          /* goals have none */
+    uint8_t *const goal = w->goal;
+    for (uint32_t id = 0; id < n; id++) {
         const ur__node *x = &node[id];
-        const uint32_t *in = g->tape.operand + x->in;
-        bool loss = x->op == &ur__op_request && g->tape.attr[x->attr + UR__A_BACKWARD];
-        for (uint32_t i = 0; i < x->n_in; i++)
-            if (!loss)
-                used[in[i]] = 1;
-            else if (id >= g->done)
-                goal[map[in[i]]] = 1;
-    }
-    for (size_t id = 0; id < n; id++) {
-        const ur__node *x = &node[id];
-        bool wanted = x->flags & UR__KEEP || (!used[id] && id >= g->done);
-        if ((!wanted && x->op->kind != UR_EFFECT) || x->op == &ur__op_request ||
-            ur__is_leaf(x->op) || map[id] == UINT32_MAX)
+        if (readers[id] && !(x->flags & UR__KEEP) && x->op != &ur__op_request)
             continue;
-        if (x->op->kind == UR_EFFECT ? id >= g->done : wanted)
+        const bool wanted = x->flags & UR__KEEP && x->op->kind != UR_EFFECT;
+        if (x->op == &ur__op_request) {
+            const uint32_t *in = g->tape.operand + x->in;
+            if (id >= g->done && g->tape.attr[x->attr + UR__A_BACKWARD])
+                for (uint32_t i = 0; i < x->n_in; i++)
+                    goal[map[in[i]]] = 1;
+        } else if ((wanted || id >= g->done) && !ur__is_leaf(x->op) && map[id] != UINT32_MAX) {
             goal[map[id]] = 1;
+        }
     }
-    return true;
 }
 
 static void take_known(ur__work *w)
@@ -175,8 +168,9 @@ static void mark_needed(ur__work *w)
 
 bool ur__pass_live(ur__work *w)
 {
-    if (!take_lists(w) || !mark_goals(w))
+    if (!take_lists(w))
         return ur__out_of_memory(&w->g->owner);
+    mark_goals(w);
     keep_apart(w);
     take_known(w);
     mark_needed(w);

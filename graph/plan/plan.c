@@ -112,7 +112,7 @@ static bool build(ur_graph *g, ur__plan *p, size_t usual)
     w.map = ur__bump_take(&g->scratch, (g->tape.n + 1) * sizeof *w.map);
     if (!w.map)
         return ur__out_of_memory(&g->owner);
-    if (!seal_stores(g) || !ur__cache_key(g, p) || !ur__expand(g, p, &g->expanded, w.map))
+    if (!seal_stores(g) || !ur__cache_key(g, p) || !ur__expand(&w))
         return false;
     w.n = (uint32_t)g->expanded.n;
     p->n_nodes = w.n;

@@ -241,6 +241,7 @@ typedef struct ur__work {
     uint32_t n;
     size_t usual;               /* 0, or the arena that is over the budget: then values lie apart */
     uint32_t *map;              /* tape -> plan's tape */
+    const uint8_t *readers;     /* of the tape's nodes: 0, 1, or more for several */
     uint8_t *role, *goal, *strict, *stored;
     uint8_t *again;             /* not stored: whoever reads it later computes it again */
     uint8_t **deposits;         /* [slot][parameter]: 0, 1, or 2 for several */
@@ -273,6 +274,9 @@ typedef struct ur__work {
     size_t room_bytes;
 } ur__work;
 
+/* Copies the tape to g->expanded, expanding requests by the rules. Gradients and states of nodes
+ * before g->done, written by an earlier run, are left out. */
+bool ur__expand(ur__work *w);
 bool ur__pass_live(ur__work *w);
 bool ur__pass_kmerge(ur__work *w);
 bool ur__pass_views(ur__work *w);

@@ -39,7 +39,9 @@ typedef struct ur__expansion {
     const ur__tape *from;
     uint32_t *map;                      /* recorded node -> planned node */
     uint8_t *marks;                     /* by recorded node: UR__WANTED, UR__SLICED, and: */
-    uint8_t *readers;                   /* by recorded node: 0, 1, or 2 for several */
+    uint8_t *readers;                   /* by recorded node: 0, 1, or more for several */
+    bool wanted;                        /* some node is UR__WANTED */
+    uint32_t n_before;                  /* recorded nodes before the first request */
     uint32_t *table;                    /* 1 + nodes made by ur__once, open addressing */
     size_t cap, n_once;
     struct {
