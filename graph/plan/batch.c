@@ -2,7 +2,7 @@
  * together.
  *
  * Nodes of one depth that were recorded at the same place, with the same op, sizes and parameters,
- * form a group:
+ * and come from products with the same parameter, form a group:
  *
  *     y_k = f(u_k, W)    for k = 1..n         becomes        Y = f([u_1; ..; u_n], W)
  *
@@ -55,6 +55,24 @@ static inline uint64_t operand_word(const ur__batching *b, const ur__node *x, ui
     return word;
 }
 
+/* What tells a node from others of its place: the parameter of the product, and the slice of its
+ * result, that it comes from, by way of the deepest operands. A function that records a gate is one
+ * place for all gates; together they would be as many rows mixed, which the next op wants apart. */
+static uint32_t gate_of(const ur__batching *b, uint32_t id)
+{
+    const ur__node *x = &b->t->node[id];
+    const int64_t *a = b->t->attr + x->attr;
+    const uint32_t *in = b->t->operand + x->in;
+    if (x->op->kind == UR_CONTRACTION)
+        return is_parameter(b->t->node[in[1]].op) ? in[1] + 1 : 0;
+    if (x->op->kind == UR_SLICE)
+        return (uint32_t)ur__fold(ur__fold(b->gate[in[0]], (uint64_t)a[0]), (uint64_t)a[1]);
+    for (uint32_t i = 0; x->op->kind == UR_MAP && i < x->n_in; i++)
+        if (b->depth[in[i]] + 1 == b->depth[id])
+            return b->gate[in[i]];
+    return 0;
+}
+
 static bool varies(const ur__batching *b, const ur__node *x, uint32_t i)
 {
     return operand_word(b, x, i) > UINT32_MAX;
@@ -93,7 +111,7 @@ static uint32_t describe(const ur__batching *b, uint32_t id, size_t *n, uint64_t
     uint64_t *const key = b->keys + b->n_keys, *word = key + 3, h;
     uint32_t varying = 0;
     key[0] = (uintptr_t)x->op;
-    key[1] = (uintptr_t)b->t->origin[id].at;
+    key[1] = ur__fold((uintptr_t)b->t->origin[id].at, b->gate[id]);
     key[2] = (uint64_t)b->depth[id] << 32 | x->shape;
     h = ur__blend(ur__fold(key[0], key[1]), key[2]);
     for (uint32_t i = 0; i < x->n_in; i++) {
@@ -139,12 +157,32 @@ static bool make_room(ur__batching *b)
     return true;
 }
 
+/* A concatenation that was recorded before is that member of its group again: equations of gates say
+ * [h,x] each. */
+static bool repeats(ur__batching *b, uint32_t id)
+{
+    const ur__tape *t = b->t;
+    const ur__node *x = &t->node[id];
+    const uint32_t *in = t->operand + x->in, last = b->joined[in[0]];
+    const ur__node *y = &t->node[last - (last > 0)];
+    b->joined[in[0]] = id + 1;
+    if (!last || !b->group_of[last - 1] || y->op != x->op || y->n_in != x->n_in ||
+        memcmp(t->attr + y->attr, t->attr + x->attr, x->n_attr * sizeof *t->attr) != 0 ||
+        memcmp(t->operand + y->in, in, x->n_in * sizeof *in) != 0)
+        return false;
+    b->group_of[id] = b->group_of[last - 1];
+    b->index[id] = b->index[last - 1];
+    return true;
+}
+
 /* Puts a node in the group of those like it, if it can be in one. */
 static bool join(ur__batching *b, uint32_t id)
 {
     const ur__node *x = &b->t->node[id];
     const ur_shape *s = &b->e->g->shape[x->shape].s;
     if (s->rank < 1 || s->dim[0] < 1 || s->dim[0] > FEW || x->type == UR_I32)
+        return true;
+    if (x->op->kind == UR_CONCAT && repeats(b, id))
         return true;
     size_t n, room = b->n_keys + 3 + x->n_in + x->n_attr;
     uint64_t hash;
@@ -200,6 +238,7 @@ static bool form_groups(ur__batching *b)
         depths[id] = depth;
         aparts[id] = apart;
         b->like[id] = like(b, id);
+        b->gate[id] = gate_of(b, id);
         b->deepest = depth > b->deepest ? depth : b->deepest;
         if (n_in && !apart && !join(b, id))
             return false;
@@ -373,9 +412,11 @@ static bool batch(ur__batching *b)
     b->depth = ur__bump_take(s, n * sizeof *b->depth);
     b->apart = ur__bump_take(s, n);
     b->like = ur__bump_take(s, n * sizeof *b->like);
+    b->gate = ur__bump_take(s, n * sizeof *b->gate);
+    b->joined = ur__bump_alloc(s, n * sizeof *b->joined);
     b->group_of = ur__bump_alloc(s, n * sizeof *b->group_of);
     b->index = ur__bump_alloc(s, n * sizeof *b->index);
-    if (!b->depth || !b->apart || !b->like || !b->group_of || !b->index)
+    if (!b->depth || !b->apart || !b->like || !b->gate || !b->joined || !b->group_of || !b->index)
         return ur__out_of_memory(&b->e->g->owner);
     return form_groups(b) && (!b->worth || (make_all(b) && cut_out(b)));
 }

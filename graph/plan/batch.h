@@ -23,6 +23,8 @@ typedef struct ur__batching {
     uint32_t n;                         /* recorded nodes that take part: those before a request */
     uint32_t *depth, deepest;
     uint64_t *like;                     /* a word for a node as an operand (batch.c) */
+    uint32_t *gate;                     /* tells nodes of one place apart (batch.c) */
+    uint32_t *joined;                   /* 1 + the last concatenation that begins with a node */
     uint8_t *apart;                     /* its gradient is asked for, or it comes from such a one:
                                            its rows among others would make those depend on it */
     uint32_t *group_of;                 /* 1 + group, or 0 */
