@@ -77,9 +77,11 @@ static void read_sequences(void)
         for (char *c = sequence; *c; c++)
             if (!strchr(letters, *c = (char)tolower((unsigned char)*c)))
                 kit_die("'%s' line %d: '%c' is none of the bases %s", data, number, *c, letters);
-        if (!*sequence || (set.n > 0 && (int)strlen(sequence) != set.T))
+        if (!*sequence)
+            kit_die("'%s' line %d has no bases behind its last comma", data, number);
+        if (set.n > 0 && (int)strlen(sequence) != set.T)
             kit_die("'%s' line %d has %d bases, but the first has %d", data, number,
-                    (int)strlen(sequence), set.n > 0 ? set.T : 0);
+                    (int)strlen(sequence), set.T);
         add(sequence, *line == '+');
     }
     if (set.n < 2)

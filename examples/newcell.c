@@ -51,6 +51,8 @@ static ur_cell *product_cell_new(ur_params *ps, const char *name, int I, int H)
 static void prove(ur_cell *cell)
 {
     ur_report r = ur_check_cell(cell, .T = 3, .B = 2, .order = 2);
+    if (r.status == UR_CHECK_ERROR)
+        kit_die("the gradients of the cell cannot be checked: %s", r.why);
     if (r.status != UR_CHECK_PASSED) {
         ur_report_print(&r, stderr);
         kit_die("the gradients of the cell are wrong: %s", r.why);

@@ -142,6 +142,9 @@ bool ur_set(ur_node leaf, const void *data)
     void *to = settable(leaf, "set");
     if (!to)
         return false;
+    if (!data)
+        return ur__fail(&ur_graph_of(leaf)->owner, "set: %s, but the data is NULL",
+                        ur_called(leaf, NULL, 0));
     memcpy(to, data, ur_count(leaf) * ur__type_size((int)ur_type_of(leaf)));
     return true;
 }

@@ -15,6 +15,8 @@
 
 static bool sizes_fit(ur_params *ps, const char *name, ur_score score, int Q, int K, int A)
 {
+    if ((int)score < UR_SCORE_DOT || score > UR_SCORE_ADDITIVE)
+        return ur_fail(ps, NULL, NULL, "attention %s: there is no score %d", name, (int)score);
     if (Q < 1 || K < 1 || (score == UR_SCORE_ADDITIVE && A < 1))
         return ur_fail(ps, NULL, NULL, "attention %s: Q %d, K %d, A %d: sizes are at least 1", name,
                        Q, K, A);

@@ -46,6 +46,8 @@ double ur_length_penalty(int n, double alpha)
 
 static bool makes_sense(ur_graph *g, int B, const ur_beam_options *o)
 {
+    if (!o)
+        return ur_fail(g, NULL, "beam_search", "the options are NULL");
     if (B < 1 || o->width < 1 || o->best < 1 || o->best > o->width || o->longest < 1 ||
         (o->start < 0 && !o->starts))
         return ur_fail(g, NULL, "beam_search", "%d sentences, width %d, best %d, longest %d, start "

@@ -46,11 +46,15 @@ static bool check(batch *c)
     if (c->blank < 0 || c->blank >= c->V)
         return ur_fail(c->g, c->at, what, "%s, but the blank is %d", ur_called(c->x, c->at, 0),
                        c->blank);
+    if (c->B > 0 && !c->n_label)
+        return ur_fail(c->g, c->at, what, "n_labels is NULL");
     int most = 0;
     size_t first = 0;
     for (int b = 0; b < c->B; first += (size_t)c->n_label[b++]) {
         if (c->n_label[b] < 0 || c->n_label[b] > INT32_MAX / 4)
             return ur_fail(c->g, c->at, what, "n_labels[%d] is %d", b, c->n_label[b]);
+        if (c->n_label[b] > 0 && !c->label)
+            return ur_fail(c->g, c->at, what, "labels is NULL");
         most = c->n_label[b] > most ? c->n_label[b] : most;
         for (int i = 0; i < c->n_label[b]; i++) {
             const int k = c->label[first + (size_t)i];

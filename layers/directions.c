@@ -52,6 +52,10 @@ ur_node ur_bidirectional_at(ur_at at, const ur_cell *forward, const ur_cell *bac
     if (!ur_bidirectional_apart_at(at, forward, backward, x, lengths, s, NULL, y))
         return UR_NIL;
     ur_graph *g = ur_graph_of(y[0]);
+    if ((int)merge < UR_MERGE_CONCAT || merge > UR_MERGE_MAXIMUM) {
+        ur_fail(g, at, "bidirectional", "there is no merge %d", (int)merge);
+        return UR_NIL;
+    }
     if (merge != UR_MERGE_CONCAT && forward->outputs != backward->outputs) {
         ur_fail(g, at, "bidirectional", "cell %s has %d outputs, but %s has %d: these are merged "
                 "side by side alone", forward->name, forward->outputs, backward->name,

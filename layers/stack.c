@@ -34,7 +34,7 @@ static bool fits(ur_params *ps, const char *name, ur_cell *const cells[], int n)
 
 ur_cell *ur_stacked(const char *name, ur_cell *const cells[], int n, double dropout)
 {
-    ur_params *ps = n > 0 && cells[0] ? cells[0]->params : NULL;
+    ur_params *ps = n > 0 && cells && cells[0] ? cells[0]->params : NULL;
     if (!ps || !fits(ps, name, cells, n))
         return ur_cell_new(NULL, name, sizeof(ur_cell), step, 1, 1, 0, NULL);
     int states = 0;

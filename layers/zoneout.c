@@ -59,11 +59,11 @@ static ur_node step(const ur_cell *cell, ur_node x, ur_node s[])
     return shown;
 }
 
-/* The first state whose rate is none; n_states when all are in [0, 1]. */
+/* The first state whose rate is none, -1 without rates; n_states when all are in [0, 1]. */
 static int wrong_rate(const ur_cell *cell, const double rates[])
 {
-    int k = 0;
-    while (k < cell->n_states && rates[k] >= 0 && rates[k] <= 1)
+    int k = rates ? 0 : -1;
+    while (rates && k < cell->n_states && rates[k] >= 0 && rates[k] <= 1)
         k++;
     return k;
 }
@@ -74,7 +74,9 @@ ur_cell *ur_zoneout(ur_cell *inner, const double rates[])
         return inner;
     ur_params *ps = inner->params;
     const int n = inner->n_states, wrong = wrong_rate(inner, rates);
-    if (wrong < n)
+    if (!rates)
+        ur_fail(ps, NULL, NULL, "zoneout of %s: the rates are NULL", inner->name);
+    else if (wrong < n)
         ur_fail(ps, NULL, NULL, "zoneout of %s: the rate of state %d is %g, not in [0, 1]",
                 inner->name, wrong, rates[wrong]);
     double *rate = ur_params_alloc(ps, sizeof *rate * (size_t)(n + 1));

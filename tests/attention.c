@@ -212,6 +212,9 @@ TEST(errors_of_attention)
     ur_attention_new(ps, "odd", UR_SCORE_SCALED_DOT, 2, 3, 0);
     CHECK_HAS(ur_error(ps), "attention odd: queries of 2 features and keys of 3 have no dot");
     ur_error_reset(ps);
+    ur_attention_new(ps, "new", (ur_score)9, 2, 3, 0);
+    CHECK_HAS(ur_error(ps), "attention new: there is no score 9");
+    ur_error_reset(ps);
     ur_attention_new(ps, "none", UR_SCORE_ADDITIVE, 2, 3, 0);
     CHECK_HAS(ur_error(ps), "attention none: Q 2, K 3, A 0: sizes are at least 1");
     ur_graph_free(g);

@@ -1,5 +1,6 @@
 /* Trees and sentences recorded node by node give what they give unbatched: values, gradients of
- * parameters and of single nodes, kept values; in every form in which rows can be wanted. */
+ * parameters and of single nodes, kept values; in every form in which rows can be wanted. What is
+ * computed together does not depend on how a user's source is cut into functions. */
 #include <stdlib.h>
 #include "graph/plan/plan.h"
 #include "tests/test.h"
@@ -148,4 +149,107 @@ TEST(sentences_are_batched)
     compare(sentences, 300);
 }
 
-TEST_MAIN(T(trees_are_batched), T(sentences_are_batched))
+/* ---------------------------------------------------------------------------- gates of one place */
+
+/* Three gates: products of one [l,r], or each of its own; sums of two; slices of one product. */
+typedef enum kind { ONE, OWN, TWO, SLICES, KINDS } kind;
+
+typedef struct gates {
+    ur_params *ps;
+    ur_embedding embed;
+    ur_linear_layer one[3], left[3], right[3], all;
+    kind kind;
+} gates;
+
+/* A macro is at the line where it stands, a function's ops are where they are in it. */
+#define GATE(p, l, r, z, k)                                                                        \
+    ur_sigmoid((p)->kind == ONE   ? ur_linear((p)->one[k], z)                                      \
+               : (p)->kind == OWN ? ur_linear((p)->one[k], ur_concat(l, r))                        \
+               : (p)->kind == TWO                                                                  \
+                   ? ur_add(ur_linear((p)->left[k], l), ur_matmul(r, (p)->right[k].W))             \
+                   : ur_slice(z, 1, (k) * H, (k) * H + H))
+
+static ur_node gate(const gates *p, ur_node l, ur_node r, ur_node z, int k)
+{
+    return GATE(p, l, r, z, k);
+}
+
+typedef struct state {
+    ur_node h, c;
+} state;
+
+static state join(const gates *p, bool called, state l, state r)
+{
+    ur_node i, f, o, z = UR_NIL;
+    if (p->kind == ONE || p->kind == SLICES)
+        z = ur_concat(l.h, r.h);
+    if (p->kind == SLICES)
+        z = ur_linear(p->all, z);
+    if (called) {
+        i = gate(p, l.h, r.h, z, 0);
+        f = gate(p, l.h, r.h, z, 1);
+        o = gate(p, l.h, r.h, z, 2);
+    } else {
+        i = GATE(p, l.h, r.h, z, 0);
+        f = GATE(p, l.h, r.h, z, 1);
+        o = GATE(p, l.h, r.h, z, 2);
+    }
+    ur_node c = ur_add(ur_mul(i, l.c), ur_mul(f, r.c));
+    return (state){ ur_mul(o, ur_tanh(c)), c };
+}
+
+/* What a plan of random trees is like, gradients and all. */
+static ur_graph_stats plan_of(const gates *p, bool called)
+{
+    ur_graph *g = ur_graph_new(UR_F32, UR_TRAIN);
+    ur_node root[TREES];
+    test_now.random = 11;
+    for (int n = 0; n < TREES; n++) {
+        state s[WORDS];
+        for (int k = 0; k < WORDS; k++) {
+            int32_t id = below(V);
+            s[k].c = ur_embed(p->embed, ur_ints(g, &id, 1));
+            s[k].h = ur_tanh(s[k].c);
+        }
+        for (int roots = WORDS; roots > 1; roots--) {
+            int k = below(roots - 1);
+            s[k] = join(p, called, s[k], s[k + 1]);
+            for (int j = k + 1; j + 1 < roots; j++)
+                s[j] = s[j + 1];
+        }
+        root[n] = s[0].h;
+    }
+    ur_backward(ur_sum(ur_square(ur_concat_n(root, TREES, 0))));
+    CHECK(ur_run(g));
+    CHECK_STR(ur_error(g), NULL);
+    ur_graph_stats s = ur_stats(g);
+    ur_graph_free(g);
+    return s;
+}
+
+/* Gates that one function records are batched as well as those with a line each, and [l,r] of each
+ * gate as well as one for all. */
+TEST(gates_of_one_place_are_apart)
+{
+    gates p = { .ps = ur_params_new(UR_F32, 3) };
+    p.embed = ur_embedding_new(p.ps, "embed", V, H);
+    p.all = ur_linear_new(p.ps, "all", 2 * H, 3 * H);
+    for (int k = 0; k < 3; k++) {
+        p.one[k] = ur_linear_new(p.ps, ur_namef(p.ps, "one%d", k), 2 * H, H);
+        p.left[k] = ur_linear_new(p.ps, ur_namef(p.ps, "left%d", k), H, H);
+        p.right[k] = ur_linear_new(p.ps, ur_namef(p.ps, "right%d", k), H, H);
+    }
+    ur_graph_stats one = { 0 };
+    for (p.kind = ONE; p.kind < KINDS; p.kind++) {
+        ur_graph_stats lines = plan_of(&p, false), called = plan_of(&p, true);
+        one = p.kind == ONE ? lines : one;
+        CHECK_INT(called.planned_nodes, lines.planned_nodes);
+        CHECK_INT(called.steps, lines.steps);
+        CHECK_INT(called.arena_bytes, lines.arena_bytes);
+        if (p.kind == OWN && !CHECK(lines.steps <= one.steps + one.steps / 10))
+            printf("  %zu steps, %zu with one [l,r] for all\n", lines.steps, one.steps);
+    }
+    ur_params_free(p.ps);
+}
+
+TEST_MAIN(T(trees_are_batched), T(sentences_are_batched), T(gates_of_one_place_are_apart))

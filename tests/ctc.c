@@ -235,6 +235,8 @@ TEST(errors)
     FAILS((x = ur_zeros(g, 4, 3), ur_ctc_loss(x, label, one, NULL, 0)),
           "ctc_loss: x is [4,3], but logits are numbers [T,B,V]");
     FAILS(ur_ctc_loss(x, label, one, NULL, 3), "ctc_loss: x is [4,2,3], but the blank is 3");
+    FAILS(ur_ctc_loss(x, label, NULL, NULL, 0), "ctc_loss: n_labels is NULL");
+    FAILS(ur_ctc_loss(x, NULL, one, NULL, 0), "ctc_loss: labels is NULL");
     FAILS(ur_ctc_loss(x, label, one, NULL, -1), "ctc_loss: x is [4,2,3], but the blank is -1");
     FAILS(ur_ctc_loss(x, label, three, NULL, 0), "ctc_loss: label 1 of row 1 is 0, not between 0 "
           "and 2 without the blank, 0");

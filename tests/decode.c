@@ -359,6 +359,9 @@ TEST(refused)
     ur_params *st = ur_cell_states(m.cell, 3);
     ur_hypothesis h[4];
     ur_beam_options o = { .width = 2, .best = 3, .longest = 5 };
+    CHECK(!ur_beam_search(g, ur_decoder_step, &m, st, 1, NULL, h));
+    CHECK_HAS(ur_error(g), "beam_search: the options are NULL");
+    ur_error_reset(g);
     CHECK(!ur_beam_search(g, ur_decoder_step, &m, st, 1, &o, h));
     CHECK_HAS(ur_error(g), "beam_search: 1 sentences, width 2, best 3");
     ur_error_reset(g);

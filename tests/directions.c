@@ -256,6 +256,11 @@ TEST(errors_of_directions)
     ur_error_reset(g);
     ur_clear(g);
     x = ur_zeros(g, T, B, I);
+    CHECK(ur_is_nil(ur_bidirectional(f, f, x, NULL, (ur_merge)9, NULL)));
+    CHECK_HAS(ur_error(g), "bidirectional: there is no merge 9");
+    ur_error_reset(g);
+    ur_clear(g);
+    x = ur_zeros(g, T, B, I);
     CHECK_INT(ur_dim(ur_bidirectional(f, k, x, NULL, UR_MERGE_CONCAT, NULL), 2), 2 * H + 1);
     CHECK(ur_is_nil(ur_bidirectional(f, NULL, x, NULL, UR_MERGE_CONCAT, NULL)));
     CHECK_HAS(ur_error(g), "unroll: the cell could not be made");

@@ -117,6 +117,11 @@ MISTAKE(set_of_a_result,
     ur_set(ur_tanh(x), NULL);
 }
 
+MISTAKE(set_to_nothing, "set: node 0 (input) is [2,7], but the data is NULL")
+{
+    ur_set(x, NULL);
+}
+
 MISTAKE(step_without_a_gradient,
     "step: there is no fresh gradient: since the last step no ur_backward was part of a "
     "successful ur_run")
@@ -157,5 +162,6 @@ TEST_MAIN(T(name_given_twice), T(parameter_after_sealing), T(orthogonal_vector),
           T(error_of_ones_own), T(error_without_a_place), T(state_of_another_batch),
           T(states_of_another_precision), T(state_that_is_nil), T(row_that_is_not_there),
           T(value_that_is_gone), T(read_of_a_stale_node), T(read_of_another_count),
-          T(value_of_many_numbers), T(set_of_a_result), T(step_without_a_gradient),
+          T(value_of_many_numbers), T(set_of_a_result), T(set_to_nothing),
+          T(step_without_a_gradient),
           T(group_of_none), T(load_of_another_shape), T(load_of_nothing))

@@ -223,12 +223,14 @@ TEST(errors_of_construction)
           "zoneout of lstm: the rate of state 1 is 1.5, not in [0, 1]");
     FAILS(ur_zoneout(gru, (double[]){ NAN }),
           "zoneout of gru: the rate of state 0 is nan, not in [0, 1]");
+    FAILS(ur_zoneout(gru, NULL), "zoneout of gru: the rates are NULL");
     FAILS(ur_residual(cell), "residual of lstm: it has 3 inputs and 2 outputs, which cannot be "
           "added: ur_projected makes them equal");
     FAILS(ur_projected(cell, 0),
           "cell lstm: 3 inputs, 0 outputs, 2 states: sizes are at least 1, states at least 0");
 #undef FAILS
     CHECK(!ur_set_zoneout(cell, (double[]){ 0, 0 }) && !ur_set_zoneout(NULL, (double[]){ 0 }));
+    CHECK(!ur_cell_usable(ur_stacked("none", NULL, 2, 0)) && !ur_set_zoneout(zone, NULL));
     CHECK(!ur_set_zoneout(zone, (double[]){ 0, -0.1 }) && !ur_set_dropout(zone, 0.5));
     CHECK(!ur_initial_states(g, ur_initial_new(ps, "start", bad), B, s));
     CHECK_HAS(ur_error(g), "wrappers.c:");

@@ -31,7 +31,7 @@ enum { PEAK_CHAINS = 12, PEAK_STEPS = 20000 };
     attribute static void name(void)                                                               \
     {                                                                                              \
         typedef float vector __attribute__((vector_size(bytes)));                                  \
-        static volatile float factor = 0.999f, summand = 0.001f, sink;                             \
+        volatile float factor = 0.999f, summand = 0.001f, sink;                                    \
         const vector f = factor - (vector){ 0 }, s = summand - (vector){ 0 };                      \
         vector a = s, b = a + s, c = b + s, d = c + s, e = d + s, g = e + s, h = g + s, i = h + s, \
                j = i + s, k = j + s, l = k + s, m = l + s;                                         \
@@ -91,7 +91,7 @@ static inline double peak_gflops(double seconds)
     attribute static void name(const void *from, size_t n)                                         \
     {                                                                                              \
         typedef unsigned vector __attribute__((vector_size(bytes)));                               \
-        static _Thread_local volatile unsigned sink;                                               \
+        volatile unsigned sink;                                                                    \
         const vector *x = from, *end = x + n / sizeof *x;                                          \
         vector a = { 0 }, b = a, c = a, d = a, e = a, f = a, g = a, h = a;                         \
         for (; x < end; x += 8) {                                                                  \

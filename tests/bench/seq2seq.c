@@ -16,7 +16,8 @@ typedef struct translator {
     bench_model m;
     ur_embedding source, target;
     ur_cell *encoder, *decoder;
-    ur_linear_layer K, Q, v, out;
+    ur_attention look;
+    ur_linear_layer out;
     bench_data x, y;
     int32_t *words, *text;                      /* [S,B]; [T+1,B]: from row 1 on the labels */
 } translator;
@@ -30,9 +31,11 @@ static bench_model *open_translator(const bench_workload *w, bench_form form)
     p->target = bench_embedding(ps, "target", w->V, w->E);
     p->encoder = bench_cell(ps, w->cell, form, "encoder", w->E, H);
     p->decoder = bench_cell(ps, w->cell, form, "decoder", w->E + H, H);
-    p->K = bench_linear(ps, "K", H, H);
-    p->Q = ur_linear_unbiased(ps, "Q", H, H, bench_init());
-    p->v = ur_linear_unbiased(ps, "v", H, 1, bench_init());
+    const ur_linear_layer K = bench_linear(ps, "K", H, H);
+    p->look = (ur_attention){
+        .score = UR_SCORE_ADDITIVE, .Q = H, .K = H, .U = K.W, .b = K.b,
+        .W = ur_param(ps, "Q.W", bench_init(), H, H), .v = ur_param(ps, "v.W", bench_init(), H, 1),
+    };
     p->out = bench_linear(ps, "out", 2 * H, w->V);
     bench_data_make(&p->x, w->S, w->B, w->V, 1);
     bench_data_make(&p->y, w->T + 1, w->B, w->V, 2);
@@ -40,15 +43,6 @@ static bench_model *open_translator(const bench_workload *w, bench_form form)
     p->text = bench_alloc(p->y.size, sizeof *p->text);
     bench_model_ready(&p->m, true);
     return &p->m;
-}
-
-/* c [B,H] for the state h [B,H], over memory and its keys [S,B,H]. */
-static ur_node context(const translator *p, ur_node memory, ur_node keys, ur_node h)
-{
-    const int S = p->m.w->S, B = p->m.w->B;
-    ur_node scores = ur_linear(p->v, ur_tanh(ur_add(keys, ur_linear(p->Q, h))));    /* [S,B,1] */
-    ur_node a = ur_softmax(ur_transpose(ur_reshape(scores, S, B)));                 /* [B,S] */
-    return ur_sum_over(ur_mul(ur_reshape(ur_transpose(a), S, B, 1), memory), 0);
 }
 
 static double step(bench_model *m)
@@ -62,11 +56,10 @@ static double step(bench_model *m)
     ur_clear(g);
     ur_cell_zero_states(g, p->encoder, w->B, s);
     ur_node x = ur_embed(p->source, ur_ints(g, p->words, w->S, w->B));
-    ur_node memory = ur_unroll(p->encoder, x, s);
-    ur_node keys = ur_linear(p->K, memory);
+    ur_memory memory = ur_memory_new(p->look, ur_unroll(p->encoder, x, s), NULL);
     ur_node y = ur_embed(p->target, ur_ints(g, p->text, w->T, w->B));
     for (int t = 0; t < w->T; t++) {
-        ur_node c = context(p, memory, keys, s[0]);
+        ur_node c = ur_attend(p->look, memory, s[0], NULL);
         ur_node h = ur_cell_apply(p->decoder, t, ur_concat(ur_index(y, 0, t), c), s);
         outputs[t] = ur_concat(h, c);
     }

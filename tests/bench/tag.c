@@ -76,13 +76,12 @@ static void next_sentences(tagger *p)
 static double step(bench_model *m)
 {
     tagger *p = (tagger *)m;
-    const int B = m->w->B, *lengths = p->lengths;
+    const int B = m->w->B;
     next_sentences(p);
     ur_clear(m->g);
     ur_node x = ur_embed(p->embed, ur_ints(m->g, p->ids, p->T, B));
-    ur_node h = ur_unroll_lengths(p->forward, x, lengths, NULL);
-    ur_node k = ur_unroll_lengths(p->backward, ur_reverse_lengths(x, lengths), lengths, NULL);
-    ur_node logits = ur_linear(p->out, ur_concat(h, ur_reverse_lengths(k, lengths)));
+    ur_node y = ur_bidirectional(p->forward, p->backward, x, p->lengths, UR_MERGE_CONCAT, NULL);
+    ur_node logits = ur_linear(p->out, y);
     ur_node loss = ur_cross_entropy(logits, ur_ints(m->g, p->labels, p->T, B));
     bench_train(m, loss);
     return ur_value(loss);
