@@ -77,6 +77,15 @@ static bool list_members(ur__batching *b)
     return true;
 }
 
+static void dissolve(ur__batching *b, const ur__group *x)
+{
+    for (uint32_t k = 0; k < x->n; k++)
+        b->spot[b->member[x->begin + k]].seat = 0;
+    for (uint32_t id = 0; x->repeats && id < b->n; id++)
+        if (ur__grouped(b, id) == x)
+            b->spot[id].seat = 0;
+}
+
 /* Dissolves, in the order of depth, what is not to be a group. */
 static bool dissolve_others(ur__batching *b)
 {
@@ -90,8 +99,7 @@ static bool dissolve_others(ur__batching *b)
     for (size_t i = 0; i < n; i++) {
         const ur__group *x = ur__grouped(b, order[i]);
         if (!accept(b, x))
-            for (uint32_t k = 0; k < x->n; k++)
-                b->spot[b->member[x->begin + k]].seat = 0;
+            dissolve(b, x);
     }
     return true;
 }

@@ -11,6 +11,9 @@ typedef struct ur__group {
     uint32_t varying;                   /* operands that differ between members, a bit each; all
                                            of those that have no bit */
     uint32_t next;                      /* the group of the node recorded behind one of these */
+    uint32_t gate, from;                /* which product its members, and what they are made of,
+                                           come from (batch_groups.c) */
+    bool repeats;                       /* some nodes have a seat together */
     uint32_t hash;
     ur_at at;
 } ur__group;
@@ -41,6 +44,7 @@ typedef struct ur__batching {
     const ur__tape *t;
     uint32_t n;                         /* recorded nodes that take part: those before a request */
     ur__spot *spot;                     /* of each */
+    uint32_t *joined;                   /* 1 + the last concatenation that begins with a node */
     uint8_t *apart;                     /* its gradient is asked for, or it comes from such a one:
                                            its rows among others would make those depend on it;
                                            NULL if there are none */

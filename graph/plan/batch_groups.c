@@ -1,5 +1,7 @@
 /* Which nodes are computed together: those of one depth that were recorded at the same place, with
- * the same op, sizes and parameters.
+ * the same op, sizes and parameters, and come from products with the same parameter: a function that
+ * records a gate is one place for all gates, which together would be as many rows mixed, and the
+ * next op wants them apart.
  *
  * A program that records many small graphs goes through the same places again and again. So the
  * group of a node is nearly always the one that came behind the group of the node before it the
@@ -81,9 +83,9 @@ static inline bool stands_for(const ur__batching *b, const ur_op *op, uint32_t u
 /* Whether a node, recorded at a place, is a member of the group: it has the group's op and place,
  * depth, sizes and attributes, and the operands that do not vary. */
 static inline bool belongs(const ur__batching *b, const ur__group *y, const ur__node *x, ur_at at,
-                           uint32_t depth)
+                           uint32_t depth, uint32_t from)
 {
-    if (y->depth != depth || y->at != at)
+    if (y->depth != depth || y->at != at || y->from != from)
         return false;
     const ur__tape *t = b->t;
     const ur__node *f = &t->node[y->first];
@@ -102,11 +104,12 @@ static inline bool belongs(const ur__batching *b, const ur__group *y, const ur__
 
 /* A hash of what members of a group have in common, and the operands that vary: how many there are
  * and a bit for each. Ops with more operands than there are bits are batched only if all vary. */
-static uint32_t describe(const ur__batching *b, uint32_t id, uint32_t *varying, uint32_t *bits)
+static uint32_t describe(const ur__batching *b, uint32_t id, uint32_t from, uint32_t *varying,
+                         uint32_t *bits)
 {
     const ur__node *x = &b->t->node[id];
     const int64_t *attr = b->t->attr + x->attr;
-    uint64_t h = ur__fold((uintptr_t)x->op, (uintptr_t)b->t->origin[id].at);
+    uint64_t h = ur__fold(ur__fold((uintptr_t)x->op, (uintptr_t)b->t->origin[id].at), from);
     h = ur__blend(h, (uint64_t)b->spot[id].depth << 32 | x->shape);
     *varying = *bits = 0;
     for (uint32_t i = 0; i < x->n_in; i++) {
@@ -141,17 +144,30 @@ static bool make_room(ur__batching *b)
     return true;
 }
 
+/* What tells members of a group and what is made of them from others of the same place: the
+ * parameter of the product, or the part of its result. */
+static uint32_t gate_of(const ur__batching *b, const ur__node *x, uint32_t from)
+{
+    const int64_t *a = b->t->attr + x->attr;
+    const uint32_t *in = b->t->operand + x->in;
+    switch (x->op->kind) {
+    case UR_CONTRACTION: return is_parameter(b->t->node[in[1]].op) ? in[1] + 1 : 0;
+    case UR_SLICE: return (uint32_t)ur__fold(ur__fold(from, (uint64_t)a[0]), (uint64_t)a[1]);
+    default: return from;
+    }
+}
+
 /* The group of a node, which may be a new one; 0 if it cannot be in one, or without memory. */
-static uint32_t find_group(ur__batching *b, uint32_t id)
+static uint32_t find_group(ur__batching *b, uint32_t id, uint32_t from)
 {
     const ur__node *x = &b->t->node[id];
-    uint32_t varying, bits, hash = describe(b, id, &varying, &bits);
+    uint32_t varying, bits, hash = describe(b, id, from, &varying, &bits);
     if (!batchable(b, x, varying) || !make_room(b))
         return 0;
     size_t at = hash & (b->table_cap - 1);
     for (; b->table[at]; at = (at + 1) & (b->table_cap - 1)) {
         const ur__group *y = &b->groups[b->table[at]];
-        if (y->hash == hash && belongs(b, y, x, b->t->origin[id].at, b->spot[id].depth))
+        if (y->hash == hash && belongs(b, y, x, b->t->origin[id].at, b->spot[id].depth, from))
             return b->table[at];
     }
     if (!ur__bump_reserve(&b->e->g->scratch, &b->groups, &b->cap, b->n_groups + 1,
@@ -160,20 +176,37 @@ static uint32_t find_group(ur__batching *b, uint32_t id)
         return 0;
     }
     b->groups[b->n_groups] = (ur__group){ .first = id, .depth = b->spot[id].depth,
-                                          .varying = bits, .hash = hash,
+                                          .varying = bits, .hash = hash, .from = from,
+                                          .gate = gate_of(b, x, from),
                                           .at = b->t->origin[id].at };
     return b->table[at] = (uint32_t)b->n_groups++;
 }
 
-/* Of operands that have theirs. */
-static inline uint32_t depth_of(const ur__spot *spot, const uint32_t *in, uint32_t n)
+/* The first one of the deepest operands, of those that have their depth. */
+static inline uint32_t deepest(const ur__spot *spot, const uint32_t *in, uint32_t n)
 {
-    uint32_t depth = 0;
-    for (uint32_t i = 0; i < n; i++) {
-        const uint32_t d = spot[in[i]].depth + 1;
-        depth = d > depth ? d : depth;
-    }
-    return depth;
+    uint32_t u = in[0];
+    for (uint32_t i = 1; i < n; i++)
+        u = spot[in[i]].depth > spot[u].depth ? in[i] : u;
+    return u;
+}
+
+/* A concatenation that was recorded before has that one's seat: equations of gates say [h,x]
+ * each. */
+static bool repeats(ur__batching *b, uint32_t id)
+{
+    const ur__tape *t = b->t;
+    const ur__node *x = &t->node[id];
+    const uint32_t *in = t->operand + x->in, last = b->joined[in[0]];
+    const ur__node *y = &t->node[last - (last > 0)];
+    b->joined[in[0]] = id + 1;
+    if (!last || !b->spot[last - 1].seat || y->op != x->op || y->n_in != x->n_in ||
+        memcmp(t->attr + y->attr, t->attr + x->attr, x->n_attr * sizeof *t->attr) != 0 ||
+        memcmp(t->operand + y->in, in, x->n_in * sizeof *in) != 0)
+        return false;
+    b->spot[id].seat = b->spot[last - 1].seat;
+    ur__grouped(b, id)->repeats = true;
+    return true;
 }
 
 static bool mark_apart(ur__batching *b)
@@ -212,13 +245,20 @@ static bool seat_all(ur__batching *b)
             spot[id] = (ur__spot){ .like = like_leaf(b, id) };
             continue;
         }
-        const uint32_t depth = depth_of(spot, t->operand + x->in, x->n_in);
+        const uint32_t u = deepest(spot, t->operand + x->in, x->n_in), depth = spot[u].depth + 1;
         spot[id] = (ur__spot){ .depth = depth, .like = size_word(x) };
         if (!groupable(b, x, id))
             continue;
+        const ur_kind kind = x->op->kind;
+        const uint32_t from = kind == UR_MAP || kind == UR_SLICE
+                            ? b->groups[spot[u].seat >> 32].gate : 0;
         uint32_t k = b->groups[last].next;
-        if (!belongs(b, &b->groups[k], x, t->origin[id].at, depth)) {
-            if (!(k = find_group(b, id)) && b->e->g->owner.failed)
+        if (kind == UR_CONCAT && repeats(b, id)) {
+            last = (uint32_t)(spot[id].seat >> 32);
+            continue;
+        }
+        if (!belongs(b, &b->groups[k], x, t->origin[id].at, depth, from)) {
+            if (!(k = find_group(b, id, from)) && b->e->g->owner.failed)
                 return false;
             if (!k)
                 continue;
@@ -235,7 +275,8 @@ bool ur__form_groups(ur__batching *b)
     ur_graph *g = b->e->g;
     const ur__node *const node = b->t->node;
     b->spot = ur__bump_take(&g->scratch, (b->n + 1) * sizeof *b->spot);
-    if (!b->spot ||
+    b->joined = ur__bump_alloc(&g->scratch, (b->n + 1) * sizeof *b->joined);
+    if (!b->spot || !b->joined ||
         !ur__bump_reserve(&g->scratch, &b->groups, &b->cap, 1, sizeof *b->groups))
         return ur__out_of_memory(&g->owner);
     b->groups[b->n_groups++] = (ur__group){ .depth = UINT32_MAX };      /* nobody's */
