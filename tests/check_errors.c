@@ -113,7 +113,8 @@ TEST(other_recordings_are_refused)
 }
 
 /* Every allocation of a check fails once: the report says so, unless nothing was lost but a plan
- * that could have been kept, and nothing is left behind. */
+ * that could have been kept, a rule that could have been learned or room to grow into, and nothing
+ * is left behind. */
 TEST(without_memory)
 {
     static const double x[] = { 0.1, 0.2, 0.3, 0.4 };
@@ -135,7 +136,7 @@ TEST(without_memory)
             break;
     }
     CHECK(fail < 2000);
-    CHECK(errors > fail * 9 / 10);
+    CHECK(errors > fail * 4 / 5);
 }
 
 /* -------------------------------------------------------------------------------------- report */
