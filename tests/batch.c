@@ -149,7 +149,7 @@ TEST(sentences_are_batched)
     compare(sentences, 300);
 }
 
-/* ---------------------------------------------------------------------------- gates of one place */
+/* ---------------------------------------------------------------------------- gates of a place */
 
 /* Three gates: products of one [l,r], or each of its own; sums of two; slices of one product. */
 typedef enum kind { ONE, OWN, TWO, SLICES, KINDS } kind;

@@ -312,4 +312,64 @@ TEST(planted_faults)
     CHECK_INT(caught, counted);
 }
 
-TEST_MAIN(T(every_op), T(every_op_can_be_checked), T(composites), T(planted_faults))
+/* -------------------------------------------------------------------------------------- lessons */
+
+static ur_node as_it_is(void *user, const ur_op *op, int operand, ur_node to, ur_node given)
+{
+    (void)op, (void)operand, (void)to;
+    ++*(int *)user;
+    return given;
+}
+
+enum { STEPS = 6, WIDTH = 5, WEIGHTS = WIDTH * WIDTH + WIDTH };
+
+/* Steps that are alike but for sizes, places, and operands that are one node. The gradients of a
+ * loss, and of the sum of their squares, with respect to W and b. */
+static void differentiate_steps(ur_params *ps, double out[2 * WEIGHTS])
+{
+    ur_graph *g = ur_graph_new(UR_F64, UR_TRAIN);
+    ur_node w[] = { ur_use(g, ur_find(ps, "W")), ur_use(g, ur_find(ps, "b")) }, d[2], dd[2];
+    ur_node all = ur_noise_normal(g, 1, STEPS, 8, WIDTH), sum = UR_NIL;
+    for (int t = 0; t < STEPS; t++) {
+        ur_node x = ur_slice(ur_index(all, 0, t), 0, 0, 3 + t % 3), y = ur_affine(x, w[0], w[1]);
+        ur_node z = t % 2 ? ur_mul(y, y) : ur_mul(ur_tanh(y), y);
+        ur_node s = ur_sum(ur_mul(ur_sigmoid(ur_matmul(w[0], w[0])), w[0]));
+        ur_node J = ur_add(ur_sum(ur_square(ur_add(z, ur_slice(y, 0, t % 2, t % 2 + 1)))), s);
+        sum = t ? ur_add(sum, J) : J;
+    }
+    CHECK(ur_grad(&sum, NULL, 1, w, 2, d));
+    ur_node J = ur_add(ur_sum(ur_square(d[0])), ur_sum(ur_square(d[1])));
+    CHECK(ur_grad(&J, NULL, 1, w, 2, dd) && ur_run(g));
+    CHECK_STR(ur_error(g), NULL);
+    for (int k = 0; k < 2; k++) {
+        double *to = out + k * WIDTH * WIDTH;
+        CHECK(ur_read(d[k], to, ur_count(d[k])) &&
+              ur_read(dd[k], to + WEIGHTS, ur_count(dd[k])));
+    }
+    ur_graph_free(g);
+}
+
+/* What rules made of some operands is repeated without asking them (graph/plan/repeat.c): the same
+ * gradients, bit for bit, as where all are asked, which a fault that is none sees to. */
+TEST(repeated_rules)
+{
+    static double repeated[2 * WEIGHTS], asked[2 * WEIGHTS];
+    int rules = 0;
+    ur_params *ps = ur_params_new(UR_F64, 5);
+    ur_param(ps, "W", ur_uniform_between(-0.5, 0.5), WIDTH, WIDTH);
+    ur_param(ps, "b", ur_uniform_between(-0.5, 0.5), WIDTH);
+    differentiate_steps(ps, repeated);
+    ur__fault_hook = as_it_is;
+    ur__fault_user = &rules;
+    differentiate_steps(ps, asked);
+    weed();
+    CHECK(rules > 100);
+    for (int i = 0; i < 2 * WEIGHTS; i++) {
+        CHECK_NEAR(repeated[i], asked[i], 0);
+        CHECK(asked[i] != 0);
+    }
+    ur_params_free(ps);
+}
+
+TEST_MAIN(T(every_op), T(every_op_can_be_checked), T(composites), T(planted_faults),
+          T(repeated_rules))

@@ -1,7 +1,7 @@
 /* Which nodes are computed together: those of one depth that were recorded at the same place, with
- * the same op, sizes and parameters, and come from products with the same parameter: a function that
- * records a gate is one place for all gates, which together would be as many rows mixed, and the
- * next op wants them apart.
+ * the same op, sizes and parameters, and come from products with the same parameter: a function
+ * that records a gate is one place for all gates, which together would be as many rows mixed, and
+ * the next op wants them apart.
  *
  * A program that records many small graphs goes through the same places again and again. So the
  * group of a node is nearly always the one that came behind the group of the node before it the

@@ -162,7 +162,8 @@ static bool emit_others(ur__work *w, uint32_t id, ur__loc y)
             ok = ur__emit_part(w, id, u, y, step, UR__ADD, 0);
         } else if (kind == UR_PAD) {
             ur__loc to = ur__pad_place(w, u, y);
-            ok = ur__lies_in(w, ur__in(w, u)[0], id, to) || ur__emit_padded(w, id, u, to, UR__ADD, 0);
+            ok = ur__lies_in(w, ur__in(w, u)[0], id, to) ||
+                 ur__emit_padded(w, id, u, to, UR__ADD, 0);
         } else if (kind == UR_SCATTER) {
             ok = emit_scatter(w, u, y);
         } else if (!ur__plain_product(w, u)) {

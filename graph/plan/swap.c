@@ -11,7 +11,7 @@
  * x_t, a slice of the gathered sequence, is gathered by a slice of the ids. */
 #include "graph/plan/rewrite.h"
 
-/* The gather (or one_hot) that x, or the sequence that x is a slice of, is; nil if there is none. */
+/* The gather (or one_hot) that x is, or the sequence that x is a slice of; nil if there is none. */
 static ur_node gathered(ur_graph *g, ur_node x)
 {
     const ur__node *n = ur__at(g, x.id);
