@@ -226,16 +226,14 @@ static void report(int status)
 
 /* ---------------------------------------------------------------------------------------- tests */
 
-TEST(rewrites_and_threads_change_nothing_on_random_tapes)
+/* Seeds whose tapes once failed: chunks of one sum took turns with each other (nmerge). */
+static const uint64_t known[] = { 904864, 915211, 917648 };
+
+/* The tapes of seeds from..end-1, each found to differ shrunk and printed. */
+static void try_tapes(uint64_t from, uint64_t end)
 {
-    const char *asked = getenv("UR_TAPES");
-    const char *from = asked ? strchr(asked, ':') : NULL;
-    long tapes = asked ? atol(asked) : 500, failed = 0;
-    REQUIRE(start());
-    names(UINT32_MAX, all);
-    ur_set_allocator(tape_memory, NULL);
-    now->seed = from ? strtoull(from + 1, NULL, 10) : 1;
-    for (uint64_t end = now->seed + (uint64_t)tapes; now->seed < end; now->seed++) {
+    long failed = 0;
+    for (now->seed = from; now->seed < end; now->seed++) {
         fflush(NULL);
         pid_t child = fork();
         if (child == 0)
@@ -247,6 +245,20 @@ TEST(rewrites_and_threads_change_nothing_on_random_tapes)
         if (++failed == FAILURES)
             break;
     }
+}
+
+TEST(rewrites_and_threads_change_nothing_on_random_tapes)
+{
+    const char *asked = getenv("UR_TAPES");
+    const char *from = asked ? strchr(asked, ':') : NULL;
+    const long tapes = asked ? atol(asked) : 500;
+    const uint64_t first = from ? strtoull(from + 1, NULL, 10) : 1;
+    REQUIRE(start());
+    names(UINT32_MAX, all);
+    ur_set_allocator(tape_memory, NULL);
+    try_tapes(first, first + (uint64_t)tapes);
+    for (size_t k = 0; !asked && k < sizeof known / sizeof *known; k++)
+        try_tapes(known[k], known[k] + 1);
     printf("  %ld of %ld tapes drawn again, %ld cancel in float; "
            "%ld runs within a budget did steps again\n", now->again, tapes,
            now->cancelled, now->merged[UR__BIT_segment]);

@@ -69,13 +69,21 @@ bool ur__pass_nmerge(ur__work *w)
     uint32_t head[HEADS], n = 0, level = 0;
     if (!ur__on(w->g, UR__BIT_nmerge))
         return true;
+    /* Of roots: 1 + the level at which a gang wrote there. Chunks of one sum can share even their
+     * left operands, rows of ones: they must not take turns with each other. */
+    uint32_t *const written = ur__bump_alloc(&w->g->scratch, w->n * sizeof *written);
+    if (!written)
+        return ur__out_of_memory(&w->g->owner);
     for (uint32_t pos = 0; pos < w->n_units; pos++) {
-        uint32_t id = w->order[pos], k = 0;
+        uint32_t id = w->order[pos], k = 0, root = ur__root(w, id);
         if (!candidate(w, id) || shares_destination(w, id))
             continue;
         if (w->level[id] != level)
             n = 0;
         level = w->level[id];
+        if (written[root] == level + 1)
+            continue;
+        written[root] = level + 1;
         while (k < n && k < HEADS && !same_left(w, id, head[k]))
             k++;
         if (k < n && k < HEADS)
