@@ -49,8 +49,8 @@ struct ur_optim {
     ur_method method;
     ur__group common;
     const ur__group **group;    /* of each parameter */
-    ptrdiff_t moment[UR__MOMENTS];      /* a moment's first byte in the block of `state`, or -1 */
-    size_t counters;            /* the same for the counters */
+    ptrdiff_t moment[UR__MOMENTS];      /* number in `state` of a moment's first parameter, or -1 */
+    size_t counters;            /* first byte of the counters in the block of `state` */
     double scale, max_norm, max_value, norm;
     ur_schedule schedule;
 };

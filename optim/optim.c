@@ -1,8 +1,7 @@
 /* The optimiser: its state, and the step.
  *
- * A moment has a parameter of the same shape for each of the store's, in the same order, so that
- * its part of the state's block is laid out like the store's own block. The parameters are cut into
- * stretches that stay in the caches, which are what threads share.
+ * A moment has a parameter of the same shape for each of the store's, in the same order. The
+ * parameters are cut into stretches that stay in the caches, which are what threads share.
  */
 #include <math.h>
 #include "optim/internal.h"
@@ -111,9 +110,8 @@ static bool make_state(ur_optim *opt)
     const ur_init start = ur_constant(opt->method.how->starts ? opt->method.start : 0);
     opt->method.how->moments(&opt->method, names);
     opt->state = ur_params_new(ps->type, 0);
-    size_t first[UR__MOMENTS];
     for (int j = 0; j < UR__MOMENTS; j++) {
-        first[j] = opt->state ? opt->state->n : 0;
+        opt->moment[j] = names[j] && opt->state ? (ptrdiff_t)opt->state->n : -1;
         for (size_t k = 0; names[j] && k < ps->n; k++)
             ur_freeze(ur_param_at(NULL, opt->state,
                                   ur_namef(opt->state, "%s.%s.%s", method, names[j],
@@ -125,8 +123,6 @@ static bool make_state(ur_optim *opt)
     opt->group = ur_params_alloc(opt->state, (ps->n + 1) * sizeof *opt->group);
     if (!make_stretches(opt) || !ur_values(opt->state))
         return false;
-    for (int j = 0; j < UR__MOMENTS; j++)
-        opt->moment[j] = names[j] ? (ptrdiff_t)ur__begin(opt->state, first[j]) : -1;
     opt->counters = ur__begin(opt->state, opt->state->n - 1);
     for (size_t k = 0; k < ps->n; k++)
         opt->group[k] = &opt->common;
@@ -174,11 +170,13 @@ typedef struct update {
     double lr, t, clip;
 } update;
 
-/* n numbers from byte `begin` of the blocks on, all of one group. */
-static void update_range(const update *a, const ur__group *group, size_t begin, size_t n)
+/* Elements begin to begin + n of parameter k. */
+static void update_range(const update *a, size_t k, size_t begin, size_t n)
 {
     const ur_optim *opt = a->opt;
     const ur_params *ps = opt->ps;
+    const ur__group *group = opt->group[k];
+    const size_t skip = begin * ur__type_size((int)ps->type), at = ur__begin(ps, k) + skip;
     const ur_method *m = &opt->method;
     ur__update u = {
         .scale = opt->scale * a->clip, .bound = opt->max_value > 0 ? opt->max_value : INFINITY,
@@ -188,9 +186,10 @@ static void update_range(const update *a, const ur__group *group, size_t begin, 
     void *moment[UR__MOMENTS] = { NULL };
     for (int j = 0; j < UR__MOMENTS; j++)
         if (opt->moment[j] >= 0)
-            moment[j] = opt->state->values.p + opt->moment[j] + begin;
-    m->how->kernel(m, ur__set_for(ps->type))(n, &u, ps->values.p + begin,
-                                             ps->gradients.p + begin, moment);
+            moment[j] = opt->state->values.p +
+                        ur__begin(opt->state, (size_t)opt->moment[j] + k) + skip;
+    m->how->kernel(m, ur__set_for(ps->type))(n, &u, ps->values.p + at, ps->gradients.p + at,
+                                             moment);
 }
 
 static bool by_rows(const ur_optim *opt, size_t k)
@@ -204,17 +203,14 @@ static bool by_rows(const ur_optim *opt, size_t k)
 static void update_stretch(void *job, ur__stretch *s)
 {
     const update *a = job;
-    const ur_params *ps = a->opt->ps;
-    const ur__param *p = &ps->param[s->param];
-    const ur__group *group = a->opt->group[s->param];
-    const size_t size = ur__type_size((int)ps->type), at = ur__begin(ps, s->param);
+    const ur__param *p = &a->opt->ps->param[s->param];
     if (p->frozen)
         return;
     if (!by_rows(a->opt, s->param))
-        update_range(a, group, at + s->begin * size, s->n);
+        update_range(a, s->param, s->begin, s->n);
     else if (s->begin == 0)
         for (size_t i = 0, begin, count; ur__row_run(p, &i, &begin, &count);)
-            update_range(a, group, at + begin * size, count);
+            update_range(a, s->param, begin, count);
 }
 
 typedef struct stretches {

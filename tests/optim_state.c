@@ -16,7 +16,7 @@ TEST(groups_and_frozen_parameters)
 {
     enum { N = 7, FROZEN = 3 };
     const char *names[N] = { "lstm.W", "lstm.b", "in.W", "out.W", "last.W", "out.b", "E" };
-    const int size[N] = { 37, 5, 20, 16, 3, 1, 50 };
+    const int size[N] = { 3000, 5, 1200, 16, 3, 1, 5000 };
     const double factor[N] = { 2, 2, 1, 1, 1, 1, 0.5 };
     const double decay[N] = { 0.1, 0, 0.01, 0, 0.01, 0, 0.2 };
     ur_params *ps = ur_params_new(UR_F32, 1);
