@@ -49,21 +49,44 @@ static bool by_rows(const ur__run *r, const ur__contraction *c, int parts)
     return rows < columns;
 }
 
-static void fill_segments(const ur__run *r, const ur__contraction *c, size_t from, size_t to,
+/* Whether q is one more row of the left operand's transpose and of the right operand, where those of
+ * p so far lie at equal distances: steps of a single sequence do. Then they become one segment. */
+static bool joins(ur__segment *p, const ur__segment *q, ptrdiff_t size)
+{
+    const ptrdiff_t a = (ptrdiff_t)((uintptr_t)q->a - (uintptr_t)p->a) / size;
+    const ptrdiff_t b = (ptrdiff_t)((uintptr_t)q->b - (uintptr_t)p->b) / size;
+    if (q->k != 1 || a == 0 || b == 0 || q->b_n != 1 || p->b_n != 1 || q->a_m != p->a_m)
+        return false;
+    if (p->k == 1) {
+        p->a_k = a;
+        p->b_k = b;
+    }
+    if (a != p->k * p->a_k || b != p->k * p->b_k)
+        return false;
+    p->k++;
+    return true;
+}
+
+/* Those of terms `from` to `to`; returns how many there are. */
+static ptrdiff_t fill_segments(const ur__run *r, const ur__contraction *c, size_t from, size_t to,
                           const ptrdiff_t *index, const cut *part, ur__segment *s)
 {
     const ur__kernel_set *k = ur__set(r, c->type);
     const ptrdiff_t size = (ptrdiff_t)ur__type_size(c->type);
     const ptrdiff_t a = c->batch ? size * ur__dot(c->batch->rank, index, c->batch->a_step) : 0;
     const ptrdiff_t b = c->batch ? size * ur__dot(c->batch->rank, index, c->batch->b_step) : 0;
+    ur__segment *next = s;
     for (size_t i = from; i < to; i++) {
         const ur__term *t = &c->term[i];
         const ptrdiff_t right = packed(t) ? (ptrdiff_t)k->packed_size(t->k, part->column)
                                           : size * part->column * t->b_n;
-        *s++ = (ur__segment){ .a = ur__ptr(r, t->a) + a + size * part->row * t->a_m,
+        *next = (ur__segment){ .a = ur__ptr(r, t->a) + a + size * part->row * t->a_m,
                               .b = ur__ptr(r, t->b) + b + right, .a_m = t->a_m, .a_k = t->a_k,
                               .b_k = t->b_k, .b_n = t->b_n, .k = t->k };
+        if (i == from || t->a.region != t[-1].a.region || !joins(next - 1, next, size))
+            next++;
     }
+    return next - s;
 }
 
 static void *place(const ur__run *r, const ur__contraction *c, const cut *part)
@@ -118,9 +141,9 @@ static void run_gang(const ur__run *r, const ur__contraction *c, ur__segment *s,
             cut own;
             if (!share(r, c, x, rows, q, &own))
                 continue;
-            fill_segments(r, x, from, to, index, &own, s);
-            k->gemm(own.m, own.n, s, (ptrdiff_t)(to - from),
-                    from > 0 || ur__adds(r, x->write, x->slot), place(r, x, &own), x->ldc, work);
+            const ptrdiff_t n = fill_segments(r, x, from, to, index, &own, s);
+            k->gemm(own.m, own.n, s, n, from > 0 || ur__adds(r, x->write, x->slot),
+                    place(r, x, &own), x->ldc, work);
         }
     }
 }
@@ -146,14 +169,14 @@ void ur__run_contraction(const ur__run *r, const ur__contraction *c, const ur__p
         return;
     }
     for (; batch < end; batch++) {
-        fill_segments(r, c, 0, c->n_terms, index, &own, s);
+        const ptrdiff_t n = fill_segments(r, c, 0, c->n_terms, index, &own, s);
         char *to = (char *)place(r, c, &own) +
                    (c->batch ? size * ur__dot(c->batch->rank, index, c->batch->c_step) : 0);
         const bool adds = ur__adds(r, c->write, c->slot);
         if (c->thin)
-            k->thin(own.m, own.n, s, (ptrdiff_t)c->n_terms, adds, to, c->ldc);
+            k->thin(own.m, own.n, s, n, adds, to, c->ldc);
         else
-            k->gemm(own.m, own.n, s, (ptrdiff_t)c->n_terms, adds, to, c->ldc, work);
+            k->gemm(own.m, own.n, s, n, adds, to, c->ldc, work);
         if (c->batch)
             ur__advance(c->batch->rank, c->batch->dim, index);
     }

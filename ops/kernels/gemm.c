@@ -27,6 +27,7 @@ enum {
     MC = 18 * MR,                       /* MC x KC of A stay in the second one */
     NC = 512 * 1024 / (KC * NR * sizeof(T)) * NR,
     IN_PLACE = 512 * 1024 / sizeof(T),  /* of A, to stay in the second one beside B */
+    NEAR = 16 * 1024,                   /* bytes of A, or B, to stay in the first one */
     SHORT = 16,                         /* K of a piece that is hardly worth its own loop */
     COLUMNS = 8, SLACK = 4,             /* see gather_a */
     PIECES_BYTES = (KC * sizeof(piece) + 63) / 64 * 64,
@@ -34,7 +35,7 @@ enum {
     B_BYTES = NC * KC * sizeof(T),
 };
 
-const size_t KERNEL(gemm_scratch) = 2 * PIECES_BYTES + A_BYTES + B_BYTES;
+const size_t KERNEL(gemm_scratch) = 3 * PIECES_BYTES + A_BYTES + B_BYTES;
 
 typedef struct job {
     const ur__segment *s, *end;
@@ -42,8 +43,8 @@ typedef struct job {
     ptrdiff_t row, m, column, n;        /* this part of C */
     T *c;                               /* its first element */
     ptrdiff_t ldc;
-    bool add, pack_a, gather_b;
-    piece *pieces, *packed_pieces;
+    bool add, pack_a, gather_b, flipped;
+    piece *pieces, *packed_pieces, *keeping_pieces;
     T *packed_a, *packed_b;
 } job;
 
@@ -54,8 +55,11 @@ static ptrdiff_t least(ptrdiff_t a, ptrdiff_t b)
 
 /* The piece of segment t that begins at k, for the place k0 of the block. B to be gathered will be
  * in panels [panel][K of the block][NR], whose stride is not known yet. */
-static piece make_piece(const job *j, const ur__segment *t, ptrdiff_t k, ptrdiff_t k0)
+static piece make_piece(const job *j, const ur__segment *s, ptrdiff_t k, ptrdiff_t k0)
 {
+    const ur__segment flipped = { .a = s->b, .a_m = s->b_n, .a_k = s->b_k,
+                                  .b = s->a, .b_k = s->a_k, .b_n = s->a_m, .k = s->k };
+    const ur__segment *t = j->flipped ? &flipped : s;
     piece p = {
         .a = (const T *)t->a + j->row * t->a_m + k * t->a_k, .a_m = t->a_m, .a_k = t->a_k,
         .k0 = k0, .k = least(t->k - k, j->block - k0), .b_k = NR,
@@ -184,10 +188,31 @@ static ptrdiff_t packed_pieces(const job *j, ptrdiff_t count, ptrdiff_t total)
     return made;
 }
 
+/* The pieces p as the first of several tiles reads them where B is, keeping it for the others; NULL
+ * where B is gathered better than it is walked through. */
+static const piece *keeping_pieces(const job *j, const piece *p, ptrdiff_t count, ptrdiff_t total)
+{
+    if (total < SHORT * count)
+        return NULL;
+    for (ptrdiff_t i = 0; i < count; i++) {
+        const piece *from = &j->pieces[i];
+        if (!from->from || from->from_n != 1)
+            return NULL;
+        piece *q = &j->keeping_pieces[i];
+        *q = p[i];
+        q->b = from->from;
+        q->b_panel = NR;
+        q->b_k = from->from_k;
+        q->keep = j->packed_b + from->k0 * NR;
+        q->keep_panel = from->b_panel;
+    }
+    return j->keeping_pieces;
+}
+
 /* Rows i0 to i0 + m of one panel (or of several, where tiles are wide) of C. A tile beyond C's edge
- * goes through a buffer. */
-static void panel_tiles(const job *j, const piece *p, const piece *end, ptrdiff_t i0, ptrdiff_t m,
-                        ptrdiff_t column, int width, bool add)
+ * goes through a buffer. `keeping`: the pieces of the first tile, or NULL. */
+static void panel_tiles(const job *j, const piece *p, const piece *end, const piece *keeping,
+                        ptrdiff_t i0, ptrdiff_t m, ptrdiff_t column, int width, bool add)
 {
     const tiling t = tile_rows(m);
     const ptrdiff_t n = least(j->n - column, W << width);
@@ -196,7 +221,9 @@ static void panel_tiles(const job *j, const piece *p, const piece *end, ptrdiff_
     for (ptrdiff_t i = 0; i < t.count; i++) {
         const ptrdiff_t height = tile_height(t, i);
         T *c = next;
-        if (n == W << width) {
+        if (keeping && i == 0) {
+            keepers[height](keeping, keeping + (end - p), row, column / NR, c, j->ldc, add);
+        } else if (n == W << width) {
             tiles[height][width](p, end, row, column / NR, c, j->ldc, add);
         } else {
             T edge[MR * NR];
@@ -241,11 +268,15 @@ static void run(const job *j)
             const tiling t = tile_rows(m);
             if (j->pack_a)
                 gather_a(j, i, m, count, total);
+            const piece *keeping = i == 0 && j->gather_b && t.count > 1 && end - p == count
+                                       ? keeping_pieces(j, p, count, total) : NULL;
             for (ptrdiff_t column = 0; column < j->n;) {
                 const int width = tile_width(t.height + (t.taller > 0), j->n - column);
-                if (i == 0 && j->gather_b)
+                if (j->n - column < NR)
+                    keeping = NULL;
+                if (i == 0 && j->gather_b && !keeping)
                     gather_b(j, count, total, column, least(j->n - column, W << width));
-                panel_tiles(j, p, end, i, m, column, width, add);
+                panel_tiles(j, p, end, keeping, i, m, column, width, add);
                 column += W << width;
             }
         }
@@ -263,7 +294,7 @@ static void run_panels(const job *j)
         const ur__segment *s = j->s;
         ptrdiff_t k = 0, total, count;
         for (bool add = j->add; (count = cut_block(j, &s, &k, &total)) > 0; add = true)
-            panel_tiles(j, j->pieces, j->pieces + count, 0, j->m, column, width, add);
+            panel_tiles(j, j->pieces, j->pieces + count, NULL, 0, j->m, column, width, add);
         column += W << width;
     }
 }
@@ -284,24 +315,68 @@ static void run_columns(job j, ptrdiff_t column, ptrdiff_t n, bool gather)
     run(&j);
 }
 
+/* C^T = B^T A^T, the same sums, where columns of B would have to be turned for few rows of A: rows
+ * of A are turned in their place. As many columns of C at a time as there is room for. */
+static void run_flipped(job j)
+{
+    const ptrdiff_t columns = j.n, ldc = j.ldc, ldt = (j.m + W - 1) / W * W;
+    const ptrdiff_t most = A_BYTES / (ptrdiff_t)sizeof(T) / ldt;
+    T *c = j.c;
+    j.flipped = j.gather_b = true;
+    j.pack_a = false;
+    j.n = j.m;
+    j.c = j.packed_a;
+    j.ldc = ldt;
+    for (j.row = 0; j.row < columns; j.row += most, c += most) {
+        j.m = least(columns - j.row, most);
+        if (j.add)
+            KERNEL(copy2)((size_t)j.m, (size_t)j.n, c, 1, ldc, j.c, ldt);
+        run(&j);
+        KERNEL(copy2)((size_t)j.n, (size_t)j.m, j.c, 1, ldt, c, ldc);
+    }
+}
+
+/* Whether that is faster; to pack a number takes as long as PACK multiply-adds of whole vectors. */
+static bool worth_flipping(ptrdiff_t m, ptrdiff_t n)
+{
+    enum { PACK = 9 };
+    const ptrdiff_t width = (m + W - 1) / W * W;
+    return m > MR && width * (ptrdiff_t)sizeof(T) <= A_BYTES &&
+           (m + PACK) * n > width * n + PACK * m;
+}
+
+/* Whether K rows so far apart are a stretch of memory of which two stay in the first cache. */
+static bool near(ptrdiff_t k, ptrdiff_t stride)
+{
+    const ptrdiff_t elements = k * (stride < 0 ? -stride : stride);
+    return elements <= NEAR / (ptrdiff_t)sizeof(T);
+}
+
 void KERNEL(gemm)(ptrdiff_t m, ptrdiff_t n, const ur__segment *s, ptrdiff_t n_segments,
                   bool accumulate, void *c, ptrdiff_t ldc, void *scratch)
 {
-    ptrdiff_t total = 0;
-    bool all_packed = true, in_place_b = m <= MR, in_place_a = true;
+    ptrdiff_t total = 0, count = 0;
+    bool all_packed = true, in_place_b = true, in_place_a = true, by_columns = false;
+    bool flips = worth_flipping(m, n);
     for (ptrdiff_t i = 0; i < n_segments; i++) {
         const ur__segment *t = &s[i];
         if (t->k <= 0)
             continue;
         total += t->k;
+        count++;
         const bool packed = t->b_k == 0 && t->b_n == 0;
         all_packed = all_packed && packed;
-        /* Tiles may read rows where they are. Columns, and the rows of B, are worth a copy when it
-         * is read more than once, or makes one piece of many short ones. */
-        in_place_b = in_place_b && (packed || (t->b_n == 1 && (t->k >= SHORT || m == 1)));
-        in_place_a = in_place_a && (t->a_k == 1 || (t->a_m == 1 && t->k >= SHORT
-                                                    && (m <= MR || n <= NR)));
+        /* Tiles may read rows where they are. Columns, and the rows of B, are worth a copy when
+         * they are read more than once and are not near, or where it makes one piece of many short ones. */
+        in_place_b = in_place_b && (packed ? m <= MR
+                                           : t->b_n == 1 && (m <= MR || near(t->k, t->b_k)));
+        in_place_a = in_place_a && (t->a_k == 1 || (t->a_m == 1 && (m <= MR || n <= NR ||
+                                                                    near(t->k, t->a_k))));
+        by_columns = by_columns || t->a_k != 1;
+        flips = flips && t->a_k == 1 && t->b_k == 1 && t->b_n != 1;
     }
+    in_place_b = in_place_b && (all_packed || m == 1 || total >= SHORT * count);
+    in_place_a = in_place_a && (!by_columns || total >= SHORT * count);
     if (m <= 0 || n <= 0)
         return;
     if (total == 0) {
@@ -314,8 +389,9 @@ void KERNEL(gemm)(ptrdiff_t m, ptrdiff_t n, const ur__segment *s, ptrdiff_t n_se
         .s = s, .end = s + n_segments, .block = ur__gemm_block(total),
         .m = m, .n = n, .c = c, .ldc = ldc, .add = accumulate, .pack_a = !in_place_a,
         .pieces = (piece *)at, .packed_pieces = (piece *)(at + PIECES_BYTES),
-        .packed_a = (T *)(at + 2 * PIECES_BYTES),
-        .packed_b = (T *)(at + 2 * PIECES_BYTES + A_BYTES),
+        .keeping_pieces = (piece *)(at + 2 * PIECES_BYTES),
+        .packed_a = (T *)(at + 3 * PIECES_BYTES),
+        .packed_b = (T *)(at + 3 * PIECES_BYTES + A_BYTES),
     };
     if (all_packed) {
         const ptrdiff_t rows = chunk_rows(m);
@@ -326,6 +402,8 @@ void KERNEL(gemm)(ptrdiff_t m, ptrdiff_t n, const ur__segment *s, ptrdiff_t n_se
             else
                 run(&j);
         }
+    } else if (flips) {
+        run_flipped(j);
     } else if (in_place_b) {
         const ptrdiff_t whole = n / NR * NR;
         if (whole)

@@ -33,14 +33,17 @@ typedef struct piece {
     ptrdiff_t k0, k;                    /* place in the block, and length */
     const T *from;                      /* B to be gathered, or NULL */
     ptrdiff_t from_k, from_n;           /* its strides */
+    T *keep;                            /* panels for a tile that keeps B as it comes along */
+    ptrdiff_t keep_panel;
 } piece;
 
 typedef void tile_function(const piece *p, const piece *end, ptrdiff_t i0, ptrdiff_t panel,
                            T *c, ptrdiff_t ldc, bool add);
 
 /* C tile = (add ? C : 0) + sum over pieces. Every element is one chain of multiply-adds in the
- * order of k, whatever R and N are. */
-INLINE void tile(const int R, const int N, const piece *p, const piece *end, ptrdiff_t i0,
+ * order of k, whatever R and N are. The first tile of a panel of B that is read where it is can
+ * `keep` it for the others: its stores are free beside so many multiply-adds. */
+INLINE void tile(const int R, const int N, const bool keep, const piece *p, const piece *end, ptrdiff_t i0,
                  ptrdiff_t panel, T *c, ptrdiff_t ldc, bool add)
 {
     V sum[MR][8];
@@ -61,13 +64,19 @@ INLINE void tile(const int R, const int N, const piece *p, const piece *end, ptr
     for (; p < end; p++) {
         const T *a = p->a + i0 * p->a_m, *b = p->b + panel * p->b_panel;
         const ptrdiff_t b_k = p->b_k, b_panel = p->b_panel;
+        T *to = keep ? p->keep + panel * p->keep_panel : NULL;
         if (p->a_k == 1) {              /* A by rows */
             const ptrdiff_t a_m = p->a_m;
             for (ptrdiff_t k = 0; k < p->k; k++, b += b_k) {
                 V y[8];
                 UNROLL
-                for (int j = 0; j < N; j++)
+                for (int j = 0; j < N; j++) {
                     y[j] = v_load(b + j / 2 * b_panel + j % 2 * W);
+                    if (keep)
+                        v_store(to + j * W, y[j]);
+                }
+                if (keep)
+                    to += NR;
                 UNROLL
                 for (int i = 0; i < R; i++) {
                     const V x = v_set(a[i * a_m + k]);
@@ -82,8 +91,13 @@ INLINE void tile(const int R, const int N, const piece *p, const piece *end, ptr
             for (ptrdiff_t k = 0; k < p->k; k++, b += b_k, a += a_k) {
                 V y[8];
                 UNROLL
-                for (int j = 0; j < N; j++)
+                for (int j = 0; j < N; j++) {
                     y[j] = v_load(b + j / 2 * b_panel + j % 2 * W);
+                    if (keep)
+                        v_store(to + j * W, y[j]);
+                }
+                if (keep)
+                    to += NR;
                 UNROLL
                 for (int i = 0; i < R; i++) {
                     const V x = v_set(a[i]);
@@ -106,7 +120,13 @@ INLINE void tile(const int R, const int N, const piece *p, const piece *end, ptr
     static void tile_##R##_##N(const piece *p, const piece *end, ptrdiff_t i0, ptrdiff_t panel,   \
                                T *c, ptrdiff_t ldc, bool add)                                      \
     {                                                                                              \
-        tile(R, N, p, end, i0, panel, c, ldc, add);                                                \
+        tile(R, N, false, p, end, i0, panel, c, ldc, add);                                         \
+    }
+#define KEEPER(R)                                                                                  \
+    static void keeper_##R(const piece *p, const piece *end, ptrdiff_t i0, ptrdiff_t panel, T *c, \
+                           ptrdiff_t ldc, bool add)                                                \
+    {                                                                                              \
+        tile(R, 2, true, p, end, i0, panel, c, ldc, add);                                          \
     }
 
 #define TILES(R) TILE(R, 1) TILE(R, 2)
@@ -115,6 +135,9 @@ TILE(1, 4) TILE(2, 4) TILE(1, 8)
 #if MR == 14
 TILES(7) TILES(8) TILES(9) TILES(10) TILES(11) TILES(12) TILES(13) TILES(14)
 TILE(3, 4) TILE(4, 4)
+KEEPER(8) KEEPER(9) KEEPER(10) KEEPER(11) KEEPER(12) KEEPER(13) KEEPER(14)
+#else
+KEEPER(4) KEEPER(5) KEEPER(6)
 #endif
 
 /* tiles[R][log2 N] */
@@ -129,6 +152,16 @@ static tile_function *const tiles[MR + 1][4] = {
     [3] = ROW(3), [4] = ROW(4),
 #endif
     [5] = ROW(5), [6] = ROW(6),
+};
+
+/* Of the first of several tiles, the taller ones among which have more than MR / 2 rows. */
+static tile_function *const keepers[MR + 1] = {
+#if MR == 14
+    [8] = keeper_8, [9] = keeper_9, [10] = keeper_10, [11] = keeper_11, [12] = keeper_12,
+    [13] = keeper_13, [14] = keeper_14,
+#else
+    [4] = keeper_4, [5] = keeper_5, [6] = keeper_6,
+#endif
 };
 
 #endif
