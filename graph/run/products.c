@@ -53,15 +53,15 @@ static bool by_rows(const ur__run *r, const ur__contraction *c, int parts)
  * p so far lie at equal distances: steps of a single sequence do. Then they become one segment. */
 static bool joins(ur__segment *p, const ur__segment *q, ptrdiff_t size)
 {
-    const ptrdiff_t a = (ptrdiff_t)((uintptr_t)q->a - (uintptr_t)p->a) / size;
-    const ptrdiff_t b = (ptrdiff_t)((uintptr_t)q->b - (uintptr_t)p->b) / size;
-    if (q->k != 1 || a == 0 || b == 0 || q->b_n != 1 || p->b_n != 1 || q->a_m != p->a_m)
+    if (q->k != 1 || q->b_n != 1 || p->b_n != 1 || q->a_m != p->a_m)
         return false;
-    if (p->k == 1) {
-        p->a_k = a;
-        p->b_k = b;
+    const ptrdiff_t a = (const char *)q->a - (const char *)p->a;
+    const ptrdiff_t b = (const char *)q->b - (const char *)p->b;
+    if (p->k == 1 && a != 0 && b != 0) {
+        p->a_k = a / size;
+        p->b_k = b / size;
     }
-    if (a != p->k * p->a_k || b != p->k * p->b_k)
+    if (a == 0 || b == 0 || a != p->k * p->a_k * size || b != p->k * p->b_k * size)
         return false;
     p->k++;
     return true;
@@ -83,7 +83,8 @@ static ptrdiff_t fill_segments(const ur__run *r, const ur__contraction *c, size_
         *next = (ur__segment){ .a = ur__ptr(r, t->a) + a + size * part->row * t->a_m,
                               .b = ur__ptr(r, t->b) + b + right, .a_m = t->a_m, .a_k = t->a_k,
                               .b_k = t->b_k, .b_n = t->b_n, .k = t->k };
-        if (i == from || t->a.region != t[-1].a.region || !joins(next - 1, next, size))
+        if (i == from || t->a.region != t[-1].a.region || t->b.region != t[-1].b.region ||
+            !joins(next - 1, next, size))
             next++;
     }
     return next - s;
