@@ -17,9 +17,10 @@ static bool sizes_fit(ur_params *ps, const char *name, ur_score score, int Q, in
 {
     if ((int)score < UR_SCORE_DOT || score > UR_SCORE_ADDITIVE)
         return ur_fail(ps, NULL, NULL, "attention %s: there is no score %d", name, (int)score);
-    if (Q < 1 || K < 1 || (score == UR_SCORE_ADDITIVE && A < 1))
-        return ur_fail(ps, NULL, NULL, "attention %s: Q %d, K %d, A %d: sizes are at least 1", name,
-                       Q, K, A);
+    if (Q < 1 || Q > UR_MAX_SIZE || K < 1 || K > UR_MAX_SIZE ||
+        (score == UR_SCORE_ADDITIVE && (A < 1 || A > UR_MAX_SIZE)))
+        return ur_fail(ps, NULL, NULL, "attention %s: Q %d, K %d, A %d: sizes are from 1 to %d",
+                       name, Q, K, A, UR_MAX_SIZE);
     if (Q != K && (score == UR_SCORE_DOT || score == UR_SCORE_SCALED_DOT))
         return ur_fail(ps, NULL, NULL, "attention %s: queries of %d features and keys of %d have no"
                        " dot product", name, Q, K);

@@ -31,13 +31,13 @@ bool ur_cell_usable(const ur_cell *cell)
 static bool sizes_make_sense(ur_params *ps, const char *name, int inputs, int outputs,
                              int n_states, const int sizes[])
 {
-    if (inputs < 1 || outputs < 1 || n_states < 0)
-        return ur_fail(ps, NULL, NULL, "cell %s: %d inputs, %d outputs, %d states: sizes are at "
-                       "least 1, states at least 0", name, inputs, outputs, n_states);
+    if (inputs < 1 || inputs > UR_MAX_SIZE || outputs < 1 || outputs > UR_MAX_SIZE || n_states < 0)
+        return ur_fail(ps, NULL, NULL, "cell %s: %d inputs, %d outputs, %d states: sizes are from "
+                       "1 to %d, states at least 0", name, inputs, outputs, n_states, UR_MAX_SIZE);
     for (int k = 0; k < n_states; k++)
-        if (sizes[k] < 1)
-            return ur_fail(ps, NULL, NULL, "cell %s: state %d has size %d, which must be at least "
-                           "1", name, k, sizes[k]);
+        if (sizes[k] < 1 || sizes[k] > UR_MAX_SIZE)
+            return ur_fail(ps, NULL, NULL, "cell %s: state %d has size %d, which must be from 1 to "
+                           "%d", name, k, sizes[k], UR_MAX_SIZE);
     return true;
 }
 

@@ -61,18 +61,26 @@ static int first_of_top(const ur_cell *cell)
     return k;
 }
 
+/* What cannot be made, the store having an error: a cell that cannot be used. */
+static ur_cell *no_cell(const ur_cell *inner)
+{
+    return ur_cell_new(inner->params, inner->name, sizeof(ur_cell), attention_step, 1, 1, 0, NULL);
+}
+
 ur_cell *ur_attention_cell(ur_cell *inner, ur_attention attention)
 {
     if (!ur_cell_usable(inner))
         return inner;
     ur_params *ps = inner->params;
-    const int query = first_of_top(inner), I = inner->inputs - attention.K;
-    if (inner->n_states < 1 || inner->sizes[query] != attention.Q || I < 1)
+    const int query = first_of_top(inner), K = attention.K;
+    if (inner->n_states < 1 || inner->sizes[query] != attention.Q || K < 1 || K >= inner->inputs) {
         ur_fail(ps, NULL, NULL, "attention_cell: cell %s, %d inputs, cannot look with %d features "
                 "at %d: the latter are inputs beside x, the former the size of its first state",
-                inner->name, inner->inputs, attention.Q, attention.K);
-    attending *p = ur_cell_new(ps, inner->name, sizeof *p, attention_step, I,
-                               inner->outputs + attention.K, inner->n_states, inner->sizes);
+                inner->name, inner->inputs, attention.Q, K);
+        return no_cell(inner);
+    }
+    attending *p = ur_cell_new(ps, inner->name, sizeof *p, attention_step, inner->inputs - K,
+                               inner->outputs + K, inner->n_states, inner->sizes);
     p->inner = inner;
     p->attention = attention;
     p->query = query;
@@ -85,19 +93,22 @@ ur_cell *ur_input_feeding(ur_cell *inner, const char *name, ur_attention attenti
     if (!ur_cell_usable(inner))
         return inner;
     ur_params *ps = inner->params;
-    const int n = inner->n_states, I = inner->inputs - A;
-    if (inner->outputs != attention.Q || I < 1)
+    const int n = inner->n_states, Q = attention.Q;
+    if (inner->outputs != Q || attention.K < 1 || A < 1 || A >= inner->inputs) {
         ur_fail(ps, NULL, NULL, "input_feeding %s: cell %s, %d inputs and %d outputs, is to look "
                 "with %d features and to be fed %d beside x", name, inner->name, inner->inputs,
-                inner->outputs, attention.Q, A);
+                inner->outputs, Q, A);
+        return no_cell(inner);
+    }
     int *sizes = ur_params_alloc(ps, sizeof *sizes * (size_t)(n + 1));
     for (int k = 0; sizes && k <= n; k++)
         sizes[k] = k < n ? inner->sizes[k] : A;
-    attending *p = ur_cell_new(ps, name, sizeof *p, feeding_step, I, A, n + 1, sizes);
+    attending *p = ur_cell_new(ps, name, sizeof *p, feeding_step, inner->inputs - A, A, n + 1,
+                               sizes);
     p->inner = inner;
     p->attention = attention;
-    const double k = 1 / sqrt(attention.K + attention.Q);
-    p->W = ur_linear_unbiased(ps, name, attention.K + attention.Q, A, ur_uniform_between(-k, k));
+    const double k = 1 / sqrt(attention.K + Q);
+    p->W = ur_linear_unbiased(ps, name, attention.K + Q, A, ur_uniform_between(-k, k));
     p->cell.keeps_rows = true;
     return &p->cell;
 }
@@ -125,17 +136,23 @@ ur_bridge ur_bridge_new(ur_params *ps, const char *name, int n, const int from[]
                         const ur_cell *to)
 {
     ur_bridge bridge = { .n_from = n };
-    int features = 0;
+    int64_t features = 0;
     for (int k = 0; k < n; k++)
         features += from[k];
-    if (!ur_cell_usable(to) || features < 1) {
+    if (!ur_cell_usable(to) || n < 1) {
         ur_fail(ps, NULL, NULL, "bridge %s: from %d states to a cell that %s made", name, n,
                 ur_cell_usable(to) ? "was" : "was not");
         return bridge;
     }
+    if (features < 1 || features > UR_MAX_SIZE) {
+        ur_fail(ps, NULL, NULL, "bridge %s: from %lld features, not 1 to %d", name,
+                (long long)features, UR_MAX_SIZE);
+        return bridge;
+    }
     ur_linear_layer *layers = ur_params_alloc(ps, sizeof *layers * (size_t)to->n_states);
     for (int k = 0; layers && k < to->n_states; k++)
-        layers[k] = ur_linear_new(ps, ur_namef(ps, "%s.%d", name, k), features, to->sizes[k]);
+        layers[k] = ur_linear_new(ps, ur_namef(ps, "%s.%d", name, k), (int)features,
+                                  to->sizes[k]);
     bridge.layers = layers;
     bridge.n_to = layers ? to->n_states : 0;
     return bridge;

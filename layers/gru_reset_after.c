@@ -30,6 +30,8 @@ ur_cell *ur_gru_reset_after_with(ur_params *ps, const char *name, int I, int H,
 {
     const ur_cell_options o = options ? *options : ur_cell_defaults(H);
     gru_reset_after *p = ur_cell_new(ps, name, sizeof *p, step, I, H, 1, (int[]){ H });
+    if (!ur_cell_usable(&p->cell))
+        return &p->cell;
     p->Wr = ur_param(ps, ur_namef(ps, "%s.Wr", name), o.W, H + I, H);
     p->Wz = ur_param(ps, ur_namef(ps, "%s.Wz", name), o.W, H + I, H);
     p->Un = ur_param(ps, ur_namef(ps, "%s.Un", name), o.U, I, H);

@@ -29,6 +29,8 @@ ur_cell *ur_gru_simple_with(ur_params *ps, const char *name, int I, int H,
 {
     const ur_cell_options o = options ? *options : ur_cell_defaults(H);
     gru_simple *p = ur_cell_new(ps, name, sizeof *p, step, I, H, 1, (int[]){ H });
+    if (!ur_cell_usable(&p->cell))
+        return &p->cell;
     p->Wz = ur_param(ps, ur_namef(ps, "%s.Wz", name), o.W, H + I, H);
     p->Wn = ur_param(ps, ur_namef(ps, "%s.Wn", name), o.W, H + I, H);
     p->bz = ur_param(ps, ur_namef(ps, "%s.bz", name), o.b, H);

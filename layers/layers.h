@@ -58,10 +58,14 @@ struct ur_cell {
     bool keeps_rows;
 };
 
+/* The largest size of a cell: sums of sizes and small multiples, as 4 * H, are then ints. */
+enum { UR_MAX_SIZE = 1 << 28 };
+
 /* A zeroed struct of `bytes` bytes whose first member is a ur_cell, filled in with what follows.
  * It lives in the store and is freed with it; name and sizes are copied.
- * On a store that has an error, without memory, or with a size below 1 (an error of the store) the
- * result is a cell that can be filled in, too, but not used: never NULL up to 4096 bytes. */
+ * On a store that has an error, without memory, or with a size not from 1 to UR_MAX_SIZE (an error
+ * of the store) the result is a cell that can be filled in, too, but not used: never NULL up to
+ * 4096 bytes. */
 UR_API void *ur_cell_new(ur_params *ps, const char *name, size_t bytes, ur_cell_step *step,
                          int inputs, int outputs, int n_states, const int sizes[]);
 

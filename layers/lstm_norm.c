@@ -46,6 +46,8 @@ ur_cell *ur_lstm_norm_with(ur_params *ps, const char *name, int I, int H,
 {
     const ur_cell_options o = options ? *options : ur_cell_defaults(H);
     lstm_norm *p = ur_cell_new(ps, name, sizeof *p, step, I, H, 2, (int[]){ H, H });
+    if (!ur_cell_usable(&p->cell))
+        return &p->cell;
     p->Wi = ur_param(ps, ur_namef(ps, "%s.Wi", name), o.W, H + I, H);
     p->Wf = ur_param(ps, ur_namef(ps, "%s.Wf", name), o.W, H + I, H);
     p->Wg = ur_param(ps, ur_namef(ps, "%s.Wg", name), o.W, H + I, H);

@@ -27,6 +27,8 @@ ur_cell *ur_mgu_with(ur_params *ps, const char *name, int I, int H, const ur_cel
 {
     const ur_cell_options o = options ? *options : ur_cell_defaults(H);
     mgu *p = ur_cell_new(ps, name, sizeof *p, step, I, H, 1, (int[]){ H });
+    if (!ur_cell_usable(&p->cell))
+        return &p->cell;
     p->Wf = ur_param(ps, ur_namef(ps, "%s.Wf", name), o.W, H + I, H);
     p->Wn = ur_param(ps, ur_namef(ps, "%s.Wn", name), o.W, H + I, H);
     p->bf = ur_param(ps, ur_namef(ps, "%s.bf", name), o.b, H);

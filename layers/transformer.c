@@ -14,6 +14,11 @@ static ur_transformer_block block_new(ur_params *ps, const char *name, int D,
                                       const ur_transformer_options *options, bool cross)
 {
     ur_transformer_block b = { .how = *options };
+    if (D < 1 || D > UR_MAX_SIZE) {
+        ur_fail(ps, NULL, NULL, "transformer block %s: %d features, not 1 to %d", name, D,
+                UR_MAX_SIZE);
+        return b;
+    }
     b.how.heads = options->heads ? options->heads : 1;
     b.how.inner = options->inner ? options->inner : 4 * D;
     b.how.causal = options->causal || cross;

@@ -23,11 +23,13 @@ static ur_tree_lstm new_tree(ur_params *ps, const char *name, bool binary, int I
                              const ur_cell_options *options)
 {
     const ur_cell_options o = options ? *options : ur_cell_defaults(H);
-    const int rows = binary ? 2 * H : H;
-    if (I < 1 || H < 1)
-        ur_fail(ps, NULL, NULL, "tree_lstm %s: %d inputs, %d units: sizes are at least 1", name, I,
-                H);
     ur_tree_lstm p = { .params = ps, .name = ur_namef(ps, "%s", name), .binary = binary };
+    if (I < 1 || I > UR_MAX_SIZE || H < 1 || H > UR_MAX_SIZE) {
+        ur_fail(ps, NULL, NULL, "tree_lstm %s: %d inputs, %d units: sizes are from 1 to %d", name,
+                I, H, UR_MAX_SIZE);
+        return p;
+    }
+    const int rows = binary ? 2 * H : H;
     p.Ui = ur_param(ps, ur_namef(ps, "%s.Ui", name), o.U, I, H);
     p.Uf = ur_param(ps, ur_namef(ps, "%s.Uf", name), o.U, I, H);
     p.Ug = ur_param(ps, ur_namef(ps, "%s.Ug", name), o.U, I, H);

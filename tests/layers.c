@@ -1,5 +1,6 @@
 /* Cells made of cells: stacks and dropout; and what constructors refuse. */
 #include <dirent.h>
+#include <limits.h>
 #include "tests/cells.h"
 
 TEST(a_stack_is_one_on_top_of_the_other)
@@ -89,8 +90,8 @@ TEST(dropout_on_outputs)
 TEST(errors_of_construction)
 {
     static const struct { int inputs, hidden; const char *text; } bad[] = {
-        { 0, 2, "cell lstm: 0 inputs, 2 outputs, 2 states: sizes are at least 1" },
-        { 3, -1, "cell lstm: 3 inputs, -1 outputs, 2 states: sizes are at least 1" },
+        { 0, 2, "cell lstm: 0 inputs, 2 outputs, 2 states: sizes are from 1" },
+        { 3, -1, "cell lstm: 3 inputs, -1 outputs, 2 states: sizes are from 1" },
     };
     for (int k = 0; k < 2; k++) {
         ur_params *ps = ur_params_new(UR_F64, 7);
@@ -111,6 +112,56 @@ TEST(errors_of_construction)
     ur_error_reset(ps);
     ur_gru(ps, "a", 3, 4);
     CHECK_HAS(ur_error(ps), "there is a parameter \"a.Wr\" already");
+    ur_params_free(ps);
+}
+
+/* Sums and multiples of such sizes would not be ints: no constructor forms them first. */
+TEST(sizes_beyond_the_largest)
+{
+    enum { MOST = INT_MAX };
+    static ur_cell *(*const cell[])(ur_params *, const char *, int, int) = {
+        ur_elman, ur_elman_relu, ur_irnn, ur_lstm, ur_lstm_peephole, ur_lstm_coupled, ur_lstm_norm,
+        ur_gru, ur_gru_reset_after, ur_gru_simple, ur_mgu,
+    };
+    static const int sizes[][2] = { { MOST, MOST }, { 3, MOST }, { MOST, 3 }, { -MOST - 1, -1 } };
+    char text[200];
+    for (size_t k = 0; k < sizeof cell / sizeof *cell; k++)
+        for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+            ur_params *ps = ur_params_new(UR_F32, 7);
+            CHECK(!ur_cell_usable(cell[k](ps, "big", sizes[i][0], sizes[i][1])));
+            snprintf(text, sizeof text, "cell big: %d inputs, %d outputs, ", sizes[i][0],
+                     sizes[i][1]);
+            CHECK_HAS(ur_error(ps), text);
+            CHECK_HAS(ur_error(ps), " states: sizes are from 1 to 268435456, states at least 0");
+            ur_params_free(ps);
+        }
+    ur_params *ps = ur_params_new(UR_F32, 7);
+    ur_cell *gru = ur_gru(ps, "gru", 3, 4);
+    const ur_attention one = ur_attention_new(ps, "one", UR_SCORE_GENERAL, 4, 1, 0);
+    ur_attention wide = one;
+    wide.K = -MOST - 1;
+#define REFUSED(call, text)                                                                        \
+    do {                                                                                           \
+        (void)(call);                                                                              \
+        CHECK_STR(ur_error(ps), text);                                                             \
+        ur_error_reset(ps);                                                                        \
+    } while (0)
+    REFUSED(ur_cell_new(ps, "own", sizeof(ur_cell), gru->step, 3, 4, 1, (int[]){ MOST }),
+            "cell own: state 0 has size 2147483647, which must be from 1 to 268435456");
+    REFUSED(ur_tree_lstm_binary(ps, "tree", 3, MOST),
+            "tree_lstm tree: 3 inputs, 2147483647 units: sizes are from 1 to 268435456");
+    REFUSED(ur_encoder_block_new(ps, "block", MOST, .heads = 1),
+            "transformer block block: 2147483647 features, not 1 to 268435456");
+    REFUSED(ur_attention_new(ps, "a", UR_SCORE_ADDITIVE, 1, MOST, 1),
+            "attention a: Q 1, K 2147483647, A 1: sizes are from 1 to 268435456");
+    REFUSED(ur_attention_cell(gru, wide), "attention_cell: cell gru, 3 inputs, cannot look with 4 "
+            "features at -2147483648: the latter are inputs beside x, the former the size of its "
+            "first state");
+    REFUSED(ur_input_feeding(gru, "feeding", one, -MOST - 1), "input_feeding feeding: cell gru, 3 "
+            "inputs and 4 outputs, is to look with 4 features and to be fed -2147483648 beside x");
+    REFUSED(ur_bridge_new(ps, "bridge", 3, (int[]){ MOST, MOST, 1 }, gru),
+            "bridge bridge: from 4294967295 features, not 1 to 268435456");
+#undef REFUSED
     ur_params_free(ps);
 }
 
@@ -138,4 +189,4 @@ TEST(layers_use_the_public_headers_alone)
 }
 
 TEST_MAIN(T(a_stack_is_one_on_top_of_the_other), T(dropout_on_outputs), T(errors_of_construction),
-          T(layers_use_the_public_headers_alone))
+          T(sizes_beyond_the_largest), T(layers_use_the_public_headers_alone))

@@ -207,7 +207,7 @@ TEST(errors)
     ur_graph *g = ur_graph_new(UR_F64, UR_TRAIN);
     ur_tree_lstm p = ur_tree_lstm_binary(ps, "tree", I, H);
     ur_tree_lstm none = ur_tree_lstm_child_sum(ps, "none", 0, H);
-    CHECK_STR(ur_error(ps), "tree_lstm none: 0 inputs, 2 units: sizes are at least 1");
+    CHECK_STR(ur_error(ps), "tree_lstm none: 0 inputs, 2 units: sizes are from 1 to 268435456");
     ur_node x = ur_zeros(g, 1, I);
     CHECK(ur_is_nil(ur_tree_lstm_node(&none, x, NULL, 0).h));
     CHECK_HAS(ur_error(g), "tree_lstm: the layer could not be made: tree_lstm none: 0 inputs");

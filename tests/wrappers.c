@@ -227,7 +227,8 @@ TEST(errors_of_construction)
     FAILS(ur_residual(cell), "residual of lstm: it has 3 inputs and 2 outputs, which cannot be "
           "added: ur_projected makes them equal");
     FAILS(ur_projected(cell, 0),
-          "cell lstm: 3 inputs, 0 outputs, 2 states: sizes are at least 1, states at least 0");
+          "cell lstm: 3 inputs, 0 outputs, 2 states: sizes are from 1 to 268435456, states at "
+          "least 0");
 #undef FAILS
     CHECK(!ur_set_zoneout(cell, (double[]){ 0, 0 }) && !ur_set_zoneout(NULL, (double[]){ 0 }));
     CHECK(!ur_cell_usable(ur_stacked("none", NULL, 2, 0)) && !ur_set_zoneout(zone, NULL));
