@@ -65,16 +65,32 @@ static void make_series(uint64_t seed)
     }
 }
 
+/* Of n months, those before the last fifth, and without those that are measured in between. */
+static int known(int n) { return (int)(n * INT64_C(4) / 5); }
+static int learned(int n) { return (int)fmin(n * 39.0 / 50, known(n) - 1); }
+
+/* Whether n months have windows for everything. */
+static bool enough(int n, int first)
+{
+    return learned(n) - horizon - first + 1 >= batch && known(n) + horizon <= n;
+}
+
 /* Every month with a window before it, and the lags of the autoregression, is an origin. */
 static void use_series(void)
 {
+    int test = known(set.n), valid = learned(set.n), needed = set.n;
+    int first = window > LAGS ? window : LAGS;
+    while (!enough(needed, first))
+        needed++;
+    if (needed > set.n)
+        kit_die("'%s' holds %d numbers, but --window %d, --horizon %d and --batch %d need %d",
+                data ? data : "the made-up series", set.n, window, horizon, batch, needed);
     double sum = 0, squares = 0;
-    int test = set.n * 4 / 5, valid = set.n * 39 / 50, first = window > LAGS ? window : LAGS;
     for (int t = 0; t < test; t++)
         sum += set.row[t], squares += set.row[t] * set.row[t];
     set.mean = sum / test;
     set.deviation = sqrt(squares / test - set.mean * set.mean);
-    if (!(set.deviation > 0))
+    if (!(set.deviation > 1e-7 * fabs(set.mean))) /* what is left of no deviation by rounding */
         kit_die("'%s' holds the same number again and again", data);
     for (int t = 0; t < set.n; t++)
         set.row[t] = (set.row[t] - set.mean) / set.deviation;
@@ -86,9 +102,6 @@ static void use_series(void)
         if (o + horizon <= test || o >= test) /* what is learned ends before what is forecast */
             set.origin[set.all++] = o;
     }
-    if (set.train < batch || set.valid == set.train || set.all == set.valid)
-        kit_die("%d values are too few for --window %d, --horizon %d and --batch %d", set.n, window,
-                horizon, batch);
 }
 
 static void make_circles(uint64_t seed)

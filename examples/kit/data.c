@@ -1,6 +1,7 @@
 /* data.c: arrays that grow, and files of lines. */
 #include "examples/kit/kit.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -61,6 +62,9 @@ char *kit_path_in(const char *folder, const char *name)
     return path;
 }
 
+/* Larger ones are slips of the pen, and their squares soon no numbers. */
+static const double MOST = 1e30;
+
 double *kit_read_months(const char *path, int *n, double *year)
 {
     char *text;
@@ -78,8 +82,13 @@ double *kit_read_months(const char *path, int *n, double *year)
         if (*n == 0 && sscanf(line, "%*[\"]%d-%d", &first, &month) == 2)
             *year = first + (month - 1) / 12.0;
         values = kit_grow(values, (size_t)*n, sizeof *values);
-        if (!kit_parse(comma ? comma + 1 : line, &values[(*n)++]))
-            kit_die("'%s' line %d: '%s' is no number", path, number, comma ? comma + 1 : line);
+        const char *field = comma ? comma + 1 : line;
+        double *value = &values[(*n)++];
+        if (!kit_parse(field, value))
+            kit_die("'%s' line %d: '%s' is no number", path, number, field);
+        if (!(fabs(*value) <= MOST))
+            kit_die("'%s' line %d: the number %s is out of range: at most 1e30 from zero", path,
+                    number, field);
     }
     free(text);
     return values;
