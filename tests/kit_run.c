@@ -118,6 +118,20 @@ TEST(a_finished_run_is_measured_again)
     }
 }
 
+/* Training is not lost with its log: the model is saved, the exit status tells. */
+TEST(a_run_ends_without_its_log)
+{
+    whole_run(GOAL);
+    run(NULL, b, "/dev/full", GOAL);
+    CHECK_INT(child.status, 2);
+    CHECK_STR(child.out, "4 validations\n");
+    CHECK_INT(count(child.err, "cannot write the log '/dev/full': No space left on device; it ends "
+                               "here, but the run goes on\n"), 1);
+    check_same_saved(a, b);
+    run(b, b, log_b, GOAL);
+    CHECK_INT(child.status, 0);
+}
+
 TEST(orders_are_those_of_the_epoch)
 {
     kit_run r = { 0 };
@@ -164,5 +178,5 @@ TEST(cells_have_names)
 }
 
 TEST_MAIN(T(a_run_stops_at_any_update), T(a_run_stops_in_any_validation),
-          T(a_finished_run_is_measured_again), T(orders_are_those_of_the_epoch),
-          T(cells_have_names))
+          T(a_finished_run_is_measured_again), T(a_run_ends_without_its_log),
+          T(orders_are_those_of_the_epoch), T(cells_have_names))

@@ -12,9 +12,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-static bool log_failed(kit_log *log)
+/* `then`: what comes of it. */
+static bool log_failed(kit_log *log, const char *then)
 {
-    kit_warn("cannot write the log '%s': %s", log->path, strerror(errno));
+    kit_warn("cannot write the log '%s': %s%s", log->path, strerror(errno), then);
     if (log->file)
         fclose(log->file);
     log->file = NULL;
@@ -32,11 +33,11 @@ bool kit_log_open(kit_log *log, const char *path, bool append)
     if (!log->file && append && errno == EINVAL)
         log->file = fopen(path, "a"); /* a pipe or device that cannot be read */
     if (!log->file)
-        return log_failed(log);
+        return log_failed(log, "");
     /* A killed run may have left half a line: what follows must not be glued to it. */
     if (append && fstat(fileno(log->file), &st) == 0 && S_ISREG(st.st_mode) && st.st_size > 0) {
         if (fseek(log->file, -1, SEEK_END) != 0)
-            return log_failed(log);
+            return log_failed(log, "");
         int last = fgetc(log->file);
         fseek(log->file, 0, SEEK_END); /* between reading and writing a stream must be placed */
         if (last != '\n')
@@ -117,7 +118,7 @@ bool kit_log_end(kit_log *log)
         return !log->failed;
     fputs("}\n", log->file);
     if (fflush(log->file) != 0 || ferror(log->file))
-        return log_failed(log);
+        return log_failed(log, "; it ends here, but the run goes on");
     return true;
 }
 
@@ -126,7 +127,7 @@ bool kit_log_close(kit_log *log)
     FILE *file = log->file;
     log->file = NULL;
     if (file && fclose(file) != 0)
-        return log_failed(log);
+        return log_failed(log, "");
     return !log->failed;
 }
 
@@ -148,7 +149,7 @@ bool kit_log_rewind(const char *path, const char *key, long long last)
         return true;
     log.file = fopen(path, "r");
     if (!log.file)
-        return log_failed(&log);
+        return log_failed(&log, "");
     char *line = NULL;
     size_t room = 0;
     off_t end = 0;
@@ -162,7 +163,7 @@ bool kit_log_rewind(const char *path, const char *key, long long last)
     }
     free(line);
     if (ferror(log.file) || (end < st.st_size && truncate(path, end) != 0))
-        return log_failed(&log);
+        return log_failed(&log, "");
     fclose(log.file);
     return true;
 }

@@ -271,7 +271,8 @@ int kit_finish(void)
 {
     if (fflush(stdout) != 0 || ferror(stdout))
         kit_die("cannot write to the standard output");
-    return kit_interrupted ? KIT_INTERRUPTED : 0;
+    const bool logged = kit_log_close(&log_file);
+    return kit_interrupted ? KIT_INTERRUPTED : logged ? 0 : 2;
 }
 
 void kit_run_free(kit_run *r)

@@ -37,8 +37,8 @@
 
 /* The exit status after Ctrl-C: that of a shell's command ended by it. */
 enum { KIT_INTERRUPTED = 130 };
-/* The end of main: dies where the standard output could not be written; returns the exit status, 0
- * or KIT_INTERRUPTED. */
+/* The end of main: dies where the standard output could not be written; returns the exit status: 0,
+ * KIT_INTERRUPTED, or 2 where the log could not be written, which was said and stopped nothing. */
 int kit_finish(void);
 
 /* ---- Settings (settings.c) ---------------------------------------------------------------- */
