@@ -18,7 +18,9 @@
  * Errors, for every operation: an operand that is nil, of a cleared tape or of another graph; an
  * int32 operand where a number is needed or the other way about; shapes that do not fit. The text
  * names the operands and the caller's line. What can only be known in the run (an id out of range)
- * makes the run fail.
+ * makes the run fail. The error goes to the graph that an operand is on. Where all are UR_NIL, as
+ * nodes never assigned are, or UR_NIL and parameters, there is no graph to tell: the result is
+ * UR_NIL and no error is left, so that a value read of it is NaN.
  *
  * Each name is a macro that hands over its place in the caller's file to the function ur_..._at; a
  * plain function of the same name exists beside it, for pointers.

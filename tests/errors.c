@@ -322,6 +322,25 @@ MISTAKE(error_of_ones_own,
     ur_scope_end(g);
 }
 
+/* -------------------------------------------------------------------------------- nobody's errors */
+
+TEST(nil_has_no_graph_to_tell)
+{
+    ur_set_error_hook(hook, NULL);
+    hooked.calls = 0;
+    g = ur_graph_new(UR_F32, UR_TRAIN);
+    ps = ur_params_new(UR_F32, 1);
+    ur_node h = { 0 }, W = param("W", 3, 4);
+    ur_node y = ur_sum(ur_add(ur_tanh(h), ur_matmul(h, W)));
+    CHECK(ur_is_nil(y) && !y.owner && ur_is_nil(ur_backward(y)));
+    CHECK(isnan(ur_value(y)) && ur_data(y) == NULL && ur_run(g));
+    CHECK(!ur_error(g) && !ur_error(ps));
+    CHECK_INT(hooked.calls, 0);
+    ur_set_error_hook(NULL, NULL);
+    ur_graph_free(g);
+    ur_params_free(ps);
+}
+
 TEST_MAIN(T(inner_sizes), T(nil_operand), T(stale_operand), T(operands_of_two_graphs),
           T(parameters_without_a_graph), T(sizes_that_do_not_broadcast),
           T(three_that_do_not_broadcast), T(ids_among_numbers), T(bias_of_another_size),
@@ -333,4 +352,4 @@ TEST_MAIN(T(inner_sizes), T(nil_operand), T(stale_operand), T(operands_of_two_gr
           T(op_without_a_rule), T(operands_too_many), T(cell_with_a_wrong_shape),
           T(cell_inside_another_scope), T(output_of_another_size), T(features_of_another_size),
           T(lengths_beyond_the_sequence),
-          T(error_of_ones_own))
+          T(error_of_ones_own), T(nil_has_no_graph_to_tell))
