@@ -121,13 +121,17 @@ static bool room(ur__tape *t, void *array_pointer, size_t *cap, size_t n, size_t
                      : ur__reserve(array_pointer, cap, n, size);
 }
 
+/* One more of the latter two than is asked for, so that a place in an empty list is not one after
+ * NULL. */
 bool ur__tape_grow(ur__tape *t, size_t nodes, size_t operands, size_t attrs)
 {
+    operands += t->n_operands + 1;
+    attrs += t->n_attrs + 1;
     return t->n < UINT32_MAX - nodes &&
            room(t, &t->node, &t->cap, t->n + nodes, sizeof *t->node) &&
            room(t, &t->origin, &t->origin_cap, t->n + nodes, sizeof *t->origin) &&
-           room(t, &t->operand, &t->operand_cap, t->n_operands + operands, sizeof *t->operand) &&
-           room(t, &t->attr, &t->attr_cap, t->n_attrs + attrs, sizeof *t->attr);
+           room(t, &t->operand, &t->operand_cap, operands, sizeof *t->operand) &&
+           room(t, &t->attr, &t->attr_cap, attrs, sizeof *t->attr);
 }
 
 /* -------------------------------------------------------------------------------------- imports */
