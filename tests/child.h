@@ -3,6 +3,7 @@
 #ifndef UNROLL_TESTS_CHILD_H
 #define UNROLL_TESTS_CHILD_H
 
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
