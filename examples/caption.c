@@ -161,7 +161,6 @@ static int draw_moving(double *frames, size_t stride, uint64_t *random)
 /* ---- The model ------------------------------------------------------------------------------ */
 
 typedef struct {
-    ur_params *params;
     ur_linear_layer place[2], whole, out;
     ur_cell *rnn;
     ur_positions positions;
@@ -169,7 +168,6 @@ typedef struct {
     ur_decoder decoder;
     ur_bridge bridge;
     kit_run run;
-    ur_graph *looking;
     int32_t *answer, *fed;                  /* of a batch: words or a class; words told */
 } model;
 
@@ -183,10 +181,8 @@ static int frames(void)
     return strcmp(task, "motion") == 0 ? FRAMES : 1;
 }
 
-static void build(model *m)
+static void build(model *m, ur_params *ps)
 {
-    ur_params *ps = m->params = ur_params_new(kit_run_type(), kit_settings.seed);
-    kit_need(ps);
     m->place[0] = ur_linear_with(ps, "place", PLACE, features, ur_he(), ur_constant(0));
     m->place[1] = ur_linear_with(ps, "place2", features, features, ur_he(), ur_constant(0));
     m->whole = ur_linear_with(ps, "whole", PLACES * features, features, ur_he(), ur_constant(0));
@@ -205,10 +201,8 @@ static void build(model *m)
         m->out = ur_linear_new(ps, "out", features, SHAPES);
     }
     kit_need(ps);
-    m->answer = calloc((size_t)batch * STEPS, sizeof *m->answer);
-    m->fed = calloc((size_t)batch * STEPS, sizeof *m->fed);
-    if (!m->answer || !m->fed)
-        kit_die("out of memory");
+    m->answer = kit_zeros((size_t)batch * STEPS, sizeof *m->answer);
+    m->fed = kit_zeros((size_t)batch * STEPS, sizeof *m->fed);
 }
 
 /* Draws a batch of pictures, or of films, [frames, B, ...], and its answers, [STEPS, B] or [B]. */
@@ -270,12 +264,7 @@ static double update(void *ctx, int64_t position)
     (void)position;
     random = kit_random(&random) + (uint64_t)m->run.done;
     record(m, m->run.graph, true, &random, &loss);
-    ur_backward(loss);
-    if (!ur_run(m->run.graph))
-        kit_need(m->run.graph);
-    if (!ur_step(m->run.optim))
-        kit_need(m->params);
-    return ur_value(loss);
+    return kit_run_learn(&m->run, loss);
 }
 
 /* The mean loss of pictures that are not learned. */
@@ -287,10 +276,8 @@ static bool validate(void *ctx, double *mean)
     int batches = (VALIDATED + batch - 1) / batch;
     for (int k = 0; k < batches && !kit_interrupted; k++) {
         ur_node loss;
-        record(m, m->looking, true, &random, &loss);
-        if (!ur_run(m->looking))
-            kit_need(m->looking);
-        total += ur_value(loss);
+        record(m, m->run.scoring, true, &random, &loss);
+        total += kit_value(m->run.scoring, loss);
     }
     *mean = total / batches;
     return !kit_interrupted;
@@ -323,19 +310,18 @@ static bool same(const int32_t a[], const int32_t y[], int b)
 
 static void report(model *m)
 {
+    ur_graph *g = m->run.scoring;
     size_t n = (size_t)batch * (describing() ? STEPS : 1);
-    int32_t *answer = malloc(n * sizeof *answer);
+    int32_t *answer = kit_zeros(n, sizeof *answer);
     uint64_t random = ~kit_settings.seed + 1;
     int right = 0;
     char share[64];
-    if (!answer)
-        kit_die("out of memory");
     for (int k = 0; k < tested && !kit_interrupted; k++) {
         int b = k % batch;
         if (b == 0) {
-            ur_node loss, best = ur_argmax(record(m, m->looking, false, &random, &loss), -1);
+            ur_node loss, best = ur_argmax(record(m, g, false, &random, &loss), -1);
             if (!ur_read(best, answer, n))
-                kit_need(m->looking);
+                kit_need(g);
         }
         right += same(m->answer, answer, b);
         if (k < 3 || (k < batch && !same(m->answer, answer, b)))
@@ -360,23 +346,16 @@ int main(int argc, char **argv)
     printf("caption: synthetic pictures, from seed %" PRIu64 "\n",
            kit_settings.seed);
     kit_run_prepare("caption 1", options, OPTIONS, NULL, NULL, 1);
-    build(&m);
-    m.looking = kit_run_graph(UR_INFER);
-    m.run = (kit_run){ .graph = kit_run_graph(UR_TRAIN), .params = m.params,
-                       .optim = kit_run_optim(m.params), .update = update, .validate = validate,
-                       .ctx = &m, .per_epoch = UPDATES, .items = batch, .unit = "pictures" };
+    ur_params *ps = kit_run_params();
+    build(&m, ps);
+    m.run = (kit_run){ .params = ps, .update = update, .validate = validate, .ctx = &m,
+                       .per_epoch = UPDATES, .items = batch, .unit = "pictures" };
+    kit_run_open(&m.run);
     kit_run_cosine(m.run.optim, UPDATES, 0.01);
     if (kit_run_train(&m.run))
         report(&m);
     kit_run_plot(task, (const kit_run *[]){ &m.run }, 1);
-    ur_graph_free(m.run.graph);
-    ur_graph_free(m.looking);
-    ur_optim_free(m.run.optim);
-    ur_params_free(m.params);
-    kit_run_free(&m.run);
-    free(m.answer);
-    free(m.fed);
-    if (fflush(stdout) != 0 || ferror(stdout))
-        kit_die("cannot write to the standard output");
-    return kit_interrupted ? KIT_INTERRUPTED : 0;
+    kit_run_close(&m.run);
+    free(m.answer), free(m.fed);
+    return kit_finish();
 }

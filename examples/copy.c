@@ -59,18 +59,8 @@ typedef struct {
     kit_run run;
     ur_cell *rnn;
     ur_linear_layer out;
-    ur_graph *scoring;
     double right;               /* share of the symbols, of the last validation */
 } copier;
-
-static ur_cell *new_cell(ur_params *ps)
-{
-    int I = symbols + 2;
-    return strcmp(cell, "elman") == 0 ? ur_elman(ps, "cell", I, hidden)
-           : strcmp(cell, "irnn") == 0 ? ur_irnn(ps, "cell", I, hidden)
-           : strcmp(cell, "gru") == 0 ? ur_gru(ps, "cell", I, hidden)
-                                      : ur_lstm(ps, "cell", I, hidden);
-}
 
 /* The loss on B new sequences; *right, if wanted, becomes the share of symbols that are said. */
 static ur_node record(const copier *c, ur_graph *g, uint64_t random, int B, ur_node *right)
@@ -96,13 +86,8 @@ static double update(void *ctx, int64_t position)
 {
     copier *c = ctx;
     uint64_t random = kit_settings.seed << 32 ^ (uint64_t)c->run.done;
-    ur_node loss = ur_backward(record(c, c->run.graph, kit_random(&random), batch, NULL));
-    if (!ur_run(c->run.graph))
-        kit_need(c->run.graph);
-    if (!ur_step(c->run.optim))
-        kit_need(c->run.params);
     (void)position;
-    return ur_value(loss);
+    return kit_run_learn(&c->run, record(c, c->run.graph, kit_random(&random), batch, NULL));
 }
 
 /* A hundred sequences, the same ones every time. */
@@ -110,9 +95,8 @@ static bool validate(void *ctx, double *loss)
 {
     copier *c = ctx;
     ur_node right;
-    *loss = ur_value(record(c, c->scoring, ~(uint64_t)0, 100, &right));
-    c->right = ur_value(right);
-    kit_need(c->scoring);
+    *loss = kit_value(c->run.scoring, record(c, c->run.scoring, ~(uint64_t)0, 100, &right));
+    c->right = kit_value(c->run.scoring, right);
     return true;
 }
 
@@ -127,29 +111,21 @@ int main(int argc, char **argv)
     kit_catch_interrupt();
     printf("synthetic task: %d of %d symbols after T = %d steps; without memory: loss %.4f\n",
            recall, symbols, length, recall * log(symbols) / steps());
-    ur_params *ps = ur_params_new(kit_run_type(), kit_settings.seed);
-    kit_need(ps);
-    c.rnn = new_cell(ps);
+    ur_params *ps = kit_run_params();
+    c.rnn = kit_cell(ps, cell, "cell", symbols + 2, hidden);
     c.out = ur_linear_new(ps, "out", hidden, symbols + 1);
     kit_need(ps);
     if (strcmp(start, "chrono") == 0)
         kit_chrono(ps, c.rnn, steps(), kit_settings.seed);
-    c.scoring = kit_run_graph(UR_INFER);
-    c.run = (kit_run){ .graph = kit_run_graph(UR_TRAIN), .params = ps, .optim = kit_run_optim(ps),
-                       .update = update, .validate = validate, .ctx = &c, .per_epoch = report,
-                       .items = batch, .unit = "sequences" };
+    c.run = (kit_run){ .params = ps, .update = update, .validate = validate, .ctx = &c,
+                       .per_epoch = report, .items = batch, .unit = "sequences" };
+    kit_run_open(&c.run);
     bool done = kit_run_train(&c.run);
     kit_run_plot("copying task", (const kit_run *[]){ &c.run }, 1);
     if (done)
         kit_run_table("cell", &cell, (const kit_run *[]){ &c.run }, 1);
     if (done && c.run.done > 0)
         printf("symbols remembered: %.1f %%\n", 100 * c.right);
-    ur_graph_free(c.run.graph);
-    ur_graph_free(c.scoring);
-    ur_optim_free(c.run.optim);
-    kit_run_free(&c.run);
-    ur_params_free(ps);
-    if (fflush(stdout) != 0 || ferror(stdout))
-        kit_die("cannot write to the standard output");
-    return done ? 0 : KIT_INTERRUPTED;
+    kit_run_close(&c.run);
+    return kit_finish();
 }

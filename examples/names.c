@@ -11,7 +11,6 @@
 #include "examples/kit/run.h"
 
 #include <dirent.h>
-#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -96,10 +95,11 @@ static void make_names(uint64_t seed)
 {
     static const char *const ending[] = { "ov", "ini", "sen", "aki", "ez", "oglu" };
     for (int k = 0; k < 6; k++) {
-        char syllable[12][4];
-        for (int i = 0; i < 12; i++)
-            snprintf(syllable[i], sizeof *syllable, "%c%c", 'a' + kit_below(&seed, 26),
-                     "aeiou"[kit_below(&seed, 5)]);
+        char syllable[12][3] = { "" };
+        for (int i = 0; i < 12; i++) {
+            syllable[i][1] = "aeiou"[kit_below(&seed, 5)];
+            syllable[i][0] = (char)('a' + kit_below(&seed, 26));
+        }
         all.language[all.languages++] = copy(ending[k]);
         for (int i = 0; i < 120; i++) {
             char text[32] = "";
@@ -150,19 +150,15 @@ static void split_names(void)
 /* ---- The model ------------------------------------------------------------------------------ */
 
 typedef struct {
-    ur_params *params;
     ur_embedding embed;
     ur_cell *forward, *backward;
     ur_linear_layer out;
-    ur_graph *scoring;
     double top1;
     kit_run run;
 } model;
 
-static void build(model *m)
+static void build(model *m, ur_params *ps)
 {
-    ur_params *ps = m->params = ur_params_new(kit_run_type(), kit_settings.seed);
-    kit_need(ps);
     m->embed = ur_embedding_new(ps, "embed", all.vocab->size, embed);
     m->forward = ur_lstm(ps, "forward", embed, hidden);
     m->backward = ur_lstm(ps, "backward", embed, hidden);
@@ -184,26 +180,18 @@ static double update(void *ctx, int64_t position)
 {
     model *m = ctx;
     ur_graph *g = m->run.graph;
-    ur_batches_state at = ur_batches_tell(all.train);
     ur_batch b;
-    if (at.epoch != m->run.epoch || at.position != position)
-        ur_batches_seek(all.train, (ur_batches_state){ at.seed, m->run.epoch, position });
-    ur_next_batch(all.train, &b);
+    kit_run_batch(&m->run, all.train, position, &b);
     ur_clear(g);
     ur_node z = logits(m, ur_ints(g, b.x, b.T, b.B), b.x_lengths);
-    ur_node loss = ur_backward(ur_cross_entropy(z, ur_ints(g, b.labels, b.B)));
-    if (!ur_run(g))
-        kit_need(g);
-    if (!ur_step(m->run.optim))
-        kit_need(m->params);
-    return ur_value(loss);
+    return kit_run_learn(&m->run, ur_cross_entropy(z, ur_ints(g, b.labels, b.B)));
 }
 
 /* Loss and top-1 of the names that are never learned. */
 static bool validate(void *ctx, double *mean)
 {
     model *m = ctx;
-    ur_graph *g = m->scoring;
+    ur_graph *g = m->run.scoring;
     ur_batch b;
     int n = 0, right = 0;
     double sum = 0;
@@ -230,11 +218,12 @@ static void tell(const model *m, const char *text)
     int32_t ids[256];
     double p[MOST_LANGUAGES];
     char number[64];
+    ur_graph *g = m->run.scoring;
     size_t n = ur_vocab_encode(all.vocab, UR_CHARS, text, strlen(text), ids, 256);
-    ur_clear(m->scoring);
-    ur_node x = ur_ints(m->scoring, ids, (int)(n < 256 ? n : 256), 1);
+    ur_clear(g);
+    ur_node x = ur_ints(g, ids, (int)(n < 256 ? n : 256), 1);
     kit_values(ur_softmax(logits(m, x, NULL)), p);
-    kit_need(m->scoring);
+    kit_need(g);
     printf("%s:", text);
     for (int i = 0; i < 3 && i < all.languages; i++) {
         int best = 0;
@@ -261,18 +250,15 @@ int main(int argc, char **argv)
     if (name && !*name)
         kit_die("--name is empty");
     kit_catch_interrupt();
-    if (!data)
-        printf("no --data: synthetic names of six languages, of --seed %" PRIu64 "\n",
-               kit_settings.seed);
+    kit_say_made_up(data, "names of six languages");
     data ? read_names() : make_names(kit_settings.seed);
     split_names();
-    build(&m);
+    ur_params *ps = kit_run_params();
+    build(&m, ps);
     int64_t batches = ur_batches_count(all.train);
-    m.scoring = kit_run_graph(UR_INFER);
-    m.run = (kit_run){ .graph = kit_run_graph(UR_TRAIN), .params = m.params,
-                       .optim = kit_run_optim(m.params), .update = update, .validate = validate,
-                       .ctx = &m, .per_epoch = batches, .items = all.learned / batches,
-                       .unit = "names" };
+    m.run = (kit_run){ .params = ps, .update = update, .validate = validate, .ctx = &m,
+                       .per_epoch = batches, .items = all.learned / batches, .unit = "names" };
+    kit_run_open(&m.run);
     kit_pairs_set(&m.run.facts, "data", "%d names of %d languages", all.n, all.languages);
     kit_run_cosine(m.run.optim, batches, 0.05);
     if (kit_run_train(&m.run)) {
@@ -281,11 +267,7 @@ int main(int argc, char **argv)
         if (name)
             tell(&m, name);
     }
-    ur_graph_free(m.run.graph);
-    ur_graph_free(m.scoring);
-    ur_optim_free(m.run.optim);
-    ur_params_free(m.params);
+    kit_run_close(&m.run);
     ur_params_free(all.memory);
-    kit_run_free(&m.run);
-    return kit_interrupted ? KIT_INTERRUPTED : 0;
+    return kit_finish();
 }

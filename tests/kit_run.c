@@ -146,7 +146,7 @@ TEST(orders_are_those_of_the_epoch)
     CHECK(memcmp(kit_run_order(&r, 9), first, sizeof first) != 0);
     r.epoch = 0;
     CHECK_MEM(kit_run_order(&r, 9), first, sizeof first);
-    kit_run_free(&r);
+    kit_run_close(&r);
 }
 
 static const char *kind;

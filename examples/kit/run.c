@@ -264,7 +264,12 @@ void kit_run_close(kit_run *r)
 {
     kit_run_end(r);
     ur_params_free(r->params);
-    kit_run_free(r);
+    free(r->order);
+    free(r->trained.x);
+    free(r->trained.y);
+    free(r->validated.x);
+    free(r->validated.y);
+    kit_pairs_free(&r->facts);
 }
 
 int kit_finish(void)
@@ -273,14 +278,4 @@ int kit_finish(void)
         kit_die("cannot write to the standard output");
     const bool logged = kit_log_close(&log_file);
     return kit_interrupted ? KIT_INTERRUPTED : logged ? 0 : 2;
-}
-
-void kit_run_free(kit_run *r)
-{
-    free(r->order);
-    free(r->trained.x);
-    free(r->trained.y);
-    free(r->validated.x);
-    free(r->validated.y);
-    kit_pairs_free(&r->facts);
 }

@@ -166,7 +166,7 @@ typedef struct kit_run {
 void kit_run_open(kit_run *r);
 /* Frees what training took, where other runs follow: graphs, states, optimiser. */
 void kit_run_end(kit_run *r);
-/* Frees all that a run has: that, if it is there still, `params`, and what kit_run_free does. */
+/* Frees all that a run has: that, if it is there still, `params`, and its figures. */
 void kit_run_close(kit_run *r);
 
 /* Trains up to the goal of the settings, from the start or as resumed. Saves at every epoch's end,
@@ -203,8 +203,6 @@ void kit_run_batch(const kit_run *r, ur_batches *all, int64_t position, ur_batch
 const int *kit_run_order(kit_run *r, int n);
 /* The sum of the lengths of a batch's rows: the steps that are no padding. */
 int kit_steps(const int lengths[], int B);
-
-void kit_run_free(kit_run *r); /* curves and facts; the rest is the program's */
 
 /* For run.c. */
 void kit_run_save(kit_run *r);
