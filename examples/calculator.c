@@ -238,8 +238,8 @@ int main(int argc, char **argv)
         "calculator --resume sums.safetensors 12+345 999+1",
         "SUM...", options, OPTIONS }, argc, argv);
     kit_catch_interrupt();
-    printf("calculator: synthetic sums, from seed %" PRIu64 "\n", kit_settings.seed);
     kit_run_prepare("calculator 1", options, OPTIONS, NULL, NULL, 1);
+    printf("calculator: synthetic sums, from seed %" PRIu64 "\n", kit_settings.seed);
     for (int k = 0; k < n; k++)
         parse(argv[1 + k]);
     ur_params *ps = kit_run_params();

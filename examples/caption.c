@@ -343,9 +343,8 @@ int main(int argc, char **argv)
         "caption --task motion --epochs 5",
         NULL, options, OPTIONS }, argc, argv);
     kit_catch_interrupt();
-    printf("caption: synthetic pictures, from seed %" PRIu64 "\n",
-           kit_settings.seed);
     kit_run_prepare("caption 1", options, OPTIONS, NULL, NULL, 1);
+    printf("caption: synthetic pictures, from seed %" PRIu64 "\n", kit_settings.seed);
     ur_params *ps = kit_run_params();
     build(&m, ps);
     m.run = (kit_run){ .params = ps, .update = update, .validate = validate, .ctx = &m,

@@ -260,8 +260,8 @@ int main(int argc, char **argv)
         "speech --resume speech.safetensors --beam 50 --tested 2000",
         NULL, options, OPTIONS }, argc, argv);
     kit_catch_interrupt();
-    printf("speech: synthetic sound, from seed %" PRIu64 "\n", kit_settings.seed);
     kit_run_prepare("speech 1", options, OPTIONS, NULL, NULL, 1);
+    printf("speech: synthetic sound, from seed %" PRIu64 "\n", kit_settings.seed);
     ur_params *ps = kit_run_params();
     build(&m, ps);
     m.run = (kit_run){ .params = ps, .update = update, .validate = validate, .ctx = &m,

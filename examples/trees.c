@@ -253,8 +253,8 @@ int main(int argc, char **argv)
         "trees --resume trees.safetensors --epochs 30 --deeper 5",
         NULL, options, OPTIONS }, argc, argv);
     kit_catch_interrupt();
-    printf("trees: synthetic expressions, from seed %" PRIu64 "\n", kit_settings.seed);
     kit_run_prepare("trees 1", options, OPTIONS, NULL, NULL, 1);
+    printf("trees: synthetic expressions, from seed %" PRIu64 "\n", kit_settings.seed);
     ur_params *ps = kit_run_params();
     build(&m, ps);
     m.run = (kit_run){ .params = ps, .update = update, .validate = validate, .ctx = &m,
