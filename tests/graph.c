@@ -1,5 +1,4 @@
-/* The graph itself: recording, runs, reads, sections, reruns, states, gradients as requests,
- * plans. */
+/* The graph itself: recording, runs, reads, sections, reruns, states, plans. */
 #include <stdlib.h>
 #include "graph/internal.h"
 #include "test.h"
@@ -71,140 +70,6 @@ TEST(sections)
     CHECK_NEAR(parts, whole, 1e-12);
     for (int i = 0; i < 16; i++)
         CHECK_NEAR(gp[i], gw[i], 1e-12);
-    ur_graph_free(g);
-    ur_params_free(ps);
-}
-
-TEST(gradients_are_nodes)
-{
-    ur_graph *g = ur_graph_new(UR_F64, UR_TRAIN);
-    ur_node x = ur_input(g, ((double[]){ 0.5, -1, 2 }), 3);
-    ur_node y = ur_sum(ur_mul(ur_square(x), x)), dx, ddx, none;
-    REQUIRE(ur_grad(&y, NULL, 1, &x, 1, &dx));              /* 3 x^2 */
-    ur_node s = ur_sum(ur_mul(dx, x));                      /* 3 x^3 */
-    REQUIRE(ur_grad(&s, NULL, 1, &x, 1, &ddx));             /* 9 x^2 */
-    ur_node apart = ur_input(g, ((double[]){ 1 }), 1);
-    REQUIRE(ur_grad(&y, NULL, 1, &apart, 1, &none));
-    double v[3];
-    REQUIRE(ur_read(dx, v, 3));
-    CHECK_NEAR(v[2], 12, 1e-14);
-    REQUIRE(ur_read(ddx, v, 3));
-    CHECK_NEAR(v[0], 2.25, 1e-14);
-    CHECK_NEAR(v[2], 36, 1e-14);
-    CHECK_NEAR(ur_value(none), 0, 0);
-    ur_graph_free(g);
-}
-
-TEST(gradient_through_an_earlier_section)
-{
-    ur_graph *g = ur_graph_new(UR_F64, UR_TRAIN);
-    ur_node x = ur_input(g, ((double[]){ 3 }), 1), dx, ddx;
-    ur_node y = ur_mul(ur_square(x), x);
-    REQUIRE(ur_grad(&y, NULL, 1, &x, 1, &dx));
-    CHECK_NEAR(ur_value(dx), 27, 1e-12);
-    REQUIRE(ur_grad(&dx, NULL, 1, &x, 1, &ddx));
-    CHECK_NEAR(ur_value(ddx), 18, 1e-12);
-    CHECK(!ur_error(g));
-    ur_graph_free(g);
-}
-
-TEST(detach_stops_gradients)
-{
-    ur_params *ps = ur_params_new(UR_F64, 3);
-    ur_node w = ur_param(ps, "w", ur_constant(2), 1);
-    ur_graph *g = ur_graph_new(UR_F64, UR_TRAIN);
-    ur_node x = ur_use(g, w);
-    ur_backward(ur_sum(ur_mul(x, ur_detach(ur_square(x)))));
-    REQUIRE(ur_run(g));
-    CHECK_NEAR(*(double *)ur_param_gradient(w), 4, 0);
-    ur_clear(g);
-    ur_backward(ur_sum(ur_detach(ur_square(ur_use(g, w)))));
-    CHECK_HAS(ur_error(g), "depends on no parameter");
-    ur_graph_free(g);
-    ur_params_free(ps);
-}
-
-/* The first backward after an update overwrites, further ones add, what a tape lacks is zero. */
-TEST(gradient_stamps)
-{
-    ur_params *ps = ur_params_new(UR_F64, 3);
-    ur_node a = ur_param(ps, "a", ur_constant(2), 1), b = ur_param(ps, "b", ur_constant(3), 1);
-    ur_graph *g = ur_graph_new(UR_F64, UR_TRAIN);
-    for (int round = 0; round < 2; round++) {
-        ur_clear(g);
-        ur_backward(ur_sum(ur_mul(ur_use(g, a), b)));
-        REQUIRE(ur_run(g));
-        CHECK(ur_gradient_ready(ps));
-        CHECK_NEAR(*(double *)ur_param_gradient(a), 3, 0);
-        CHECK_NEAR(*(double *)ur_param_gradient(b), 2, 0);
-        REQUIRE(ur_rerun(g));
-        CHECK_NEAR(*(double *)ur_param_gradient(a), 6, 0);
-        ur_gradient_used(ps);
-        ur_clear(g);
-        ur_backward(ur_sum(ur_square(ur_use(g, a))));
-        REQUIRE(ur_run(g));
-        CHECK_NEAR(*(double *)ur_param_gradient(a), 4, 0);
-        CHECK_NEAR(*(double *)ur_param_gradient(b), 0, 0);
-        ur_gradient_used(ps);
-    }
-    CHECK_INT(ur_stats(g).plans_made, 2);
-    ur_freeze(a, true);
-    ur_clear(g);
-    ur_backward(ur_sum(ur_mul(ur_use(g, a), b)));
-    REQUIRE(ur_run(g));
-    CHECK_NEAR(*(double *)ur_param_gradient(a), 0, 0);
-    CHECK_NEAR(*(double *)ur_param_gradient(b), 2, 0);
-    ur_graph_free(g);
-    ur_params_free(ps);
-}
-
-/* The gradient of a table lists the rows that it touched, and zeroes no others. */
-TEST(sparse_rows)
-{
-    ur_params *ps = ur_params_new(UR_F64, 3);
-    ur_node E = ur_param(ps, "E", ur_constant(1), 100, 2);
-    ur_graph *g = ur_graph_new(UR_F64, UR_TRAIN);
-    const double *d = ur_gradients(ps);
-    size_t n;
-    for (int round = 0; round < 3; round++) {
-        ur_clear(g);
-        int32_t id[4] = { 70 + round, 3, 70 + round, 99 };
-        ur_node x = ur_gather(E, ur_ints(g, id, 2, 2)), y = ur_gather(E, ur_ints(g, id + 3, 1));
-        ur_node loss = ur_add(ur_sum(x), ur_sum(y));
-        if (round == 2)                                     /* and as a matrix: dense */
-            loss = ur_add(loss, ur_sum(ur_square(ur_use(g, E))));
-        ur_backward(loss);
-        REQUIRE(ur_run(g));
-        const int32_t *rows = ur_param_rows(E, &n);
-        if (round < 2) {
-            REQUIRE(rows && n == 3);
-            CHECK_INT(rows[0], 3);
-            CHECK_INT(rows[1], 70 + round);
-            CHECK_NEAR(d[2 * 99], 2, 0);
-            CHECK_NEAR(d[2 * (70 + round)], 2, 0);
-            CHECK_NEAR(d[2 * 70 + 1], round ? 0 : 2, 0);
-            REQUIRE(ur_rerun(g));                           /* adds */
-            CHECK_NEAR(d[2 * 99], 4, 0);
-        } else {
-            CHECK(!rows);
-            CHECK_NEAR(d[0], 2, 0);
-            CHECK_NEAR(d[2 * 99], 4, 0);
-        }
-        ur_gradient_used(ps);
-    }
-    ur_clear(g);
-    ur_backward(ur_sum(ur_gather(E, ur_ints(g, ((int32_t[]){ 5, 100 }), 2))));
-    CHECK(!ur_run(g));
-    CHECK_HAS(ur_error(g), "100");
-    CHECK(!ur_gradient_ready(ps));
-    ur_error_reset(g);
-    ur_clear(g);
-    ur_backward(ur_sum(ur_gather(E, ur_ints(g, ((int32_t[]){ 7 }), 1))));
-    REQUIRE(ur_run(g));
-    double sum = 0;
-    for (int i = 0; i < 200; i++)
-        sum += d[i];
-    CHECK_NEAR(sum, 2, 0);
     ur_graph_free(g);
     ur_params_free(ps);
 }
@@ -398,9 +263,6 @@ TEST(prints_and_draws)
 }
 
 TEST_MAIN(T(runs_lazily_and_reads), T(refuses_a_value_that_changed), T(sections),
-          T(gradients_are_nodes), T(gradient_through_an_earlier_section), T(detach_stops_gradients),
-          T(gradient_stamps), T(sparse_rows), T(states_chain_over_replays),
-          T(stale_and_foreign_nodes),
-          T(rewrites_change_nothing), T(plans_are_cached_and_bounded),
-          T(plans_that_come_again_get_more_room),
+          T(states_chain_over_replays), T(stale_and_foreign_nodes), T(rewrites_change_nothing),
+          T(plans_are_cached_and_bounded), T(plans_that_come_again_get_more_room),
           T(watch_names_the_culprit), T(prints_and_draws))

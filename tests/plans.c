@@ -1,7 +1,7 @@
-/* Plans do not depend on addresses: of operations, of memory, of the stack. This program runs itself
- * anew, each time with its heap in another disorder, and each time the same tapes make the same
- * plans, and those the same bits: a bidirectional network over rows of random lengths, and random
- * trees. */
+/* Plans do not depend on addresses: of operations, of memory, of the stack. This program runs
+ * itself anew, each time with its heap in another disorder, and each time the same tapes make the
+ * same plans, and those the same bits: a bidirectional network over rows of random lengths, and
+ * random trees. */
 #include <stdlib.h>
 #include "tests/child.h"
 #include "tests/test.h"
