@@ -117,10 +117,8 @@ void *ur__bump_alloc(ur__bump *b, size_t bytes)
     return p ? memset(p, 0, bytes) : NULL;
 }
 
-bool ur__bump_reserve(ur__bump *b, void *array_pointer, size_t *cap, size_t n, size_t size)
+bool ur__bump_grow(ur__bump *b, void *array_pointer, size_t *cap, size_t n, size_t size)
 {
-    if (n <= *cap)
-        return true;
     const size_t wanted = next_cap(*cap, n, size);
     void *old, *array;
     if (!wanted || !(array = ur__bump_take(b, wanted * size)))

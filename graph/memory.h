@@ -26,7 +26,12 @@ void *ur__bump_take_next(ur__bump *b, size_t bytes);
 /* 16-byte aligned, zeroed or (take) as they come; NULL without memory. */
 void *ur__bump_alloc(ur__bump *b, size_t bytes);
 /* ur__reserve for an array among the pieces, which nobody frees. */
-bool ur__bump_reserve(ur__bump *b, void *array_pointer, size_t *cap, size_t n, size_t size);
+bool ur__bump_grow(ur__bump *b, void *array_pointer, size_t *cap, size_t n, size_t size);
+static inline bool ur__bump_reserve(ur__bump *b, void *array_pointer, size_t *cap, size_t n,
+                                    size_t size)
+{
+    return n <= *cap || ur__bump_grow(b, array_pointer, cap, n, size);
+}
 static inline void *ur__bump_take(ur__bump *b, size_t bytes)
 {
     if (bytes - 1 >= b->room)   /* none at all, too */
