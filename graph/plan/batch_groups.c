@@ -270,10 +270,38 @@ static bool seat_all(ur__batching *b)
     return true;
 }
 
+/* Whether two nodes of one depth, or the later of the lesser one, could start a group with the same
+ * parameter. If not, as with the steps of one recurrence, no groups need be formed. */
+static bool can_start(ur__batching *b, bool *can)
+{
+    const ur__tape *t = b->t;
+    uint32_t *const depth = ur__bump_take(&b->e->g->scratch, (b->n + 1) * sizeof *depth);
+    uint32_t *const most = ur__bump_alloc(&b->e->g->scratch, (b->n + 1) * sizeof *most);
+    if (!depth || !most)
+        return ur__out_of_memory(&b->e->g->owner);
+    for (uint32_t id = 0; id < b->n && !*can; id++) {
+        const ur__node *x = &t->node[id];
+        const uint32_t *const in = t->operand + x->in;
+        uint32_t d = 0;                 /* 1 + the depth of the deepest operand */
+        for (uint32_t i = 0; i < x->n_in; i++)
+            d = depth[in[i]] + 1 > d ? depth[in[i]] + 1 : d;
+        depth[id] = d;
+        if (!ur__starts_group(x) || !groupable(b, x, id))
+            continue;
+        uint32_t *const seen = &most[in[x->op->kind == UR_CONTRACTION]];
+        *can = d <= *seen;
+        *seen = d;
+    }
+    return true;
+}
+
 bool ur__form_groups(ur__batching *b)
 {
     ur_graph *g = b->e->g;
     const ur__node *const node = b->t->node;
+    bool can = false;
+    if (!can_start(b, &can) || !can)
+        return !g->owner.failed;
     b->spot = ur__bump_take(&g->scratch, (b->n + 1) * sizeof *b->spot);
     b->joined = ur__bump_alloc(&g->scratch, (b->n + 1) * sizeof *b->joined);
     if (!b->spot || !b->joined ||
