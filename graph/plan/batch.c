@@ -142,7 +142,8 @@ static bool make_group(ur__batching *b, ur__group *x)
     const int64_t *attr = b->t->attr + f.attr;
     ur_node y = UR_NIL;
     if (f.op->kind == UR_CONTRACTION)
-        y = ur__rewrite_product(e, &(ur__product){ in[0], in[1], { attr[0], attr[1] } });
+        y = ur__rewrite_product(e, &(ur__product){ in[0], in[1], { attr[0], attr[1] },
+                                                  UINT32_MAX });
     if (!ur__live(y) && !g->owner.failed)
         y = ur_record(NULL, f.op, in, (int)f.n_in, attr, f.n_attr);
     if (!ur__live(y))

@@ -60,7 +60,7 @@ static ur_node better(ur__expansion *e, const ur__node *x)
     if (x->op == &ur__op_matmul)
         return ur__rewrite_product(e, &(ur__product){ ur__node_of(g, e->map[u[0]]),
                                                       ur__node_of(g, e->map[u[1]]),
-                                                      { attr[0], attr[1] } });
+                                                      { attr[0], attr[1] }, x->shape });
     if (x->op->row == 1 + UR__MAP_add && e->readers[u[0]] == 1 && e->readers[u[1]] == 1)
         return ur__join_addends(e, (ur_node[]){ ur__node_of(g, e->map[u[0]]),
                                                 ur__node_of(g, e->map[u[1]]) });
@@ -72,6 +72,8 @@ static bool replace(ur__expansion *e, uint32_t id)
 {
     ur_graph *g = e->g;
     const ur__node *x = &e->from->node[id];
+    if (x->op != &ur__op_matmul && x->op->row != 1 + UR__MAP_add)
+        return false;
     ur__origin origin = e->from->origin[id];
     g->rule_of = &origin;
     ur_node y = better(e, x);

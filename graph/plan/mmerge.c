@@ -31,7 +31,7 @@ ur_node ur__merge_rows(ur__expansion *e, const ur__product *p)
     const ur__node *x = ur__at(g, p->a.id);
     if (!ur__on(g, UR__BIT_mmerge) || x->op->kind != UR_SLICE || p->transposed[0] ||
         !ur__bypassable(g, p->a) || ur__shape_of(p->b)->s.rank != 2 ||
-        ur__shape_of(p->a)->count > (size_t)ur__limit.step_rows * (size_t)ur_dim(p->a, -1))
+        ur__shape_of(p->a)->count > (size_t)ur__limit.step_rows * (size_t)ur__width(p->a))
         return UR_NIL;
     const ur_op *slice = x->op;
     int64_t attr[3];
@@ -44,5 +44,5 @@ ur_node ur__merge_rows(ur__expansion *e, const ur__product *p)
     if (!ur__live(product))
         return UR_NIL;
     e->p->merged[UR__BIT_mmerge]++;
-    return ur_record(NULL, slice, &product, 1, attr, 3);
+    return ur__record_shaped(g, slice, &product, 1, attr, 3, p->shape);
 }

@@ -51,6 +51,17 @@ static bool make_room(ur__expansion *e)
     return true;
 }
 
+ur_node ur__record_shaped(ur_graph *g, const ur_op *op, const ur_node in[], int n_in,
+                          const int64_t attr[], int n_attr, uint32_t shape)
+{
+    uint32_t id[2] = { in[0].id, in[n_in - 1].id };
+    if (shape == UINT32_MAX)
+        return ur_record(NULL, op, in, n_in, attr, n_attr);
+    const int flags = ur__at(g, id[0])->flags | ur__at(g, id[1])->flags;
+    return ur__append_shaped(g, NULL, op, id, (size_t)n_in, attr, (size_t)n_attr, shape,
+                             (int)g->precision, flags & UR__GROWS);
+}
+
 ur_node ur__once(ur__expansion *e, const ur_op *op, const ur_node in[], int n_in,
                  const int64_t attr[], int n_attr)
 {

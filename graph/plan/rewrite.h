@@ -77,11 +77,17 @@ bool ur__repeat_rule(ur__expansion *e, uint32_t id, uint32_t adjoint);
 /* Writes down what it did; before: how many nodes there were. */
 void ur__learn_rule(ur__expansion *e, uint32_t id, uint32_t adjoint, size_t before);
 
-/* A recorded product op(a) op(b), its operands on the planned tape. */
+/* A recorded product op(a) op(b), its operands on the planned tape; its shape, if that is known, or
+ * UINT32_MAX. */
 typedef struct ur__product {
     ur_node a, b;
     int64_t transposed[2];
+    uint32_t shape;
 } ur__product;
+
+/* ur_record with the shape of a product, or of a part of one. */
+ur_node ur__record_shaped(ur_graph *g, const ur_op *op, const ur_node in[], int n_in,
+                          const int64_t attr[], int n_attr, uint32_t shape);
 
 /* What op makes of these operands: recorded when it is first asked for, found later. Nil when an
  * error is set. */
@@ -111,6 +117,12 @@ ur_node ur__sum_rows(ur__expansion *e, ur_node x, const ur_shape *s);
 static inline bool ur__bypassable(const ur_graph *g, ur_node x)
 {
     return !(ur__at(g, x.id)->flags & UR__WANTED);
+}
+/* The size of its last axis, which it has. */
+static inline int ur__width(ur_node x)
+{
+    const ur_shape *s = &ur__shape_of(x)->s;
+    return s->dim[s->rank - 1];
 }
 static inline ur_node ur__operand_of(ur_graph *g, ur_node x, uint32_t k)
 {

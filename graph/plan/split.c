@@ -18,7 +18,7 @@ static bool splits(ur_graph *g, const ur__product *p)
     if (attr[0] != rank - 1 || attr[1])
         return false;
     for (uint32_t i = 0; i < a->n_in; i++)
-        if (ur_dim(ur__node_of(g, g->into->operand[a->in + i]), -1) < ur__limit.thin)
+        if (ur__width(ur__operand_of(g, p->a, i)) < ur__limit.thin)
             return false;
     return true;
 }
@@ -32,18 +32,18 @@ static const ur__cut *cut(ur__expansion *e, const ur__product *p)
         ur__out_of_memory(&g->owner);
         return NULL;
     }
-    ur__cut *c = &e->cuts[p->b.id % UR__WEIGHTS], want = { .weight = p->b.id + 1, .n = n,
-                                                           .axis = p->transposed[1] ? 1 : 0 };
-    bool same = c->weight == want.weight && c->n == n && c->axis == want.axis;
-    for (uint32_t i = 0; i < n; i++) {
-        want.length[i] = (uint32_t)ur_dim(ur__operand_of(g, p->a, i), -1);
-        same = same && c->length[i] == want.length[i];
-    }
+    ur__cut *c = &e->cuts[p->b.id % UR__WEIGHTS];
+    const int64_t axis = p->transposed[1] ? 1 : 0;
+    bool same = c->weight == p->b.id + 1 && c->n == n && c->axis == axis;
+    for (uint32_t i = 0; i < n && same; i++)
+        same = c->length[i] == (uint32_t)ur__width(ur__operand_of(g, p->a, i));
     if (same)
         return c;
+    ur__cut want = { .weight = p->b.id + 1, .n = n, .axis = axis };
     int64_t begin = 0;
     for (uint32_t i = 0; i < n; begin += want.length[i++]) {
-        const int64_t place[] = { want.axis, begin, want.length[i] };
+        want.length[i] = (uint32_t)ur__width(ur__operand_of(g, p->a, i));
+        const int64_t place[] = { axis, begin, want.length[i] };
         ur_node piece = ur__once(e, &ur__op_slice, (const ur_node[]){ p->b }, 1, place, 3);
         if (!ur__live(piece))
             return NULL;
@@ -64,12 +64,13 @@ ur_node ur__split_concat(ur__expansion *e, const ur__product *p)
     int flags = 0;
     for (uint32_t i = 0; c && i < n; i++) {
         ur__product q = { ur__operand_of(g, p->a, i), ur__node_of(g, c->piece[i]),
-                          { 0, p->transposed[1] } };
+                          { 0, p->transposed[1] }, p->shape };
         ur_node y = ur__swap_gather(e, &q);
         if (!ur__live(y))
             y = ur__merge_rows(e, &q);
         if (!ur__live(y))
-            y = ur_record(NULL, &ur__op_matmul, (ur_node[]){ q.a, q.b }, 2, q.transposed, 2);
+            y = ur__record_shaped(g, &ur__op_matmul, (ur_node[]){ q.a, q.b }, 2, q.transposed, 2,
+                                  q.shape);
         if (!ur__live(y))
             return UR_NIL;
         term[i] = y.id;
