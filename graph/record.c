@@ -76,11 +76,16 @@ ur_node ur__append(ur_graph *g, ur_at at, const ur_op *op, const uint32_t in[], 
     return ur__append_shaped(g, at, op, in, n_in, attr, n_attr, shape, type, flags);
 }
 
+static inline bool of_graph(ur_node x)
+{
+    return x.owner && ((const ur__owner *)x.owner)->what == UR__GRAPH;
+}
+
 /* The graph of the operands: the first that one belongs to. */
-static inline ur_graph *graph_of_operands(const ur_node in[], int n)
+static ur_graph *graph_of_operands(const ur_node in[], int n)
 {
     for (int i = 0; i < n; i++)
-        if (in[i].owner && ((ur__owner *)in[i].owner)->what == UR__GRAPH)
+        if (of_graph(in[i]))
             return in[i].owner;
     return NULL;
 }
@@ -351,15 +356,10 @@ static bool record_known(ur_graph *g, ur_at at, const ur_op *op, const ur_node i
         return false;
     for (; n < n_in; n++) {
         ur_node u = in[n];
-        if (!ur__live(u))
-            return false;
-        if (u.owner != g) {
-            if (((ur__owner *)u.owner)->what == UR__GRAPH)
-                return false;
+        if (u.owner != g && ur__live(u) && !of_graph(u))
             u = ur__import(g, at, u);
-            if (!ur__live(u))
-                return false;
-        }
+        if (u.owner != g || !ur__live(u))
+            return false;
         const ur__node *x = ur__at(g, u.id);
         id[n] = u.id;
         word[n] = operand_word(x);
@@ -383,13 +383,13 @@ static bool record_known(ur_graph *g, ur_at at, const ur_op *op, const ur_node i
 ur_node ur_record(ur_at at, const ur_op *op, const ur_node in[], int n_in, const int64_t attr[],
                   int n_attr)
 {
-    ur_graph *g = graph_of_operands(in, n_in);
+    ur_graph *g = n_in > 0 && of_graph(in[0]) ? in[0].owner : graph_of_operands(in, n_in);
     if (!g)
         refuse_without_graph(at, op, in, n_in);
     if (!g || g->owner.failed)
         return (ur_node){ g, 0, 0 };
     ur_node y;
-    if (n_in == op->n_in && op->rule && op->kind == UR_MAP && !op->shape && !n_attr &&
+    if (op->kind == UR_MAP && n_in == op->n_in && op->rule && !op->shape && !n_attr &&
         record_alike(g, at, op, in, n_in, &y))
         return y;
     if (record_known(g, at, op, in, n_in, attr, n_attr, &y))

@@ -162,15 +162,14 @@ static bool grow_imports(ur_graph *g, ur__slot *s, size_t n)
     return true;
 }
 
-ur_node ur__import(ur_graph *g, ur_at at, ur_node W)
+/* A parameter's first use on a tape. */
+static ur_node import(ur_graph *g, ur_at at, ur_node W)
 {
     ur_params *ps = W.owner;
     uint32_t k = ur__slot_of(g, ps);
     if (k == UINT32_MAX || !grow_imports(g, &g->slot[k], ps->n))
         return (ur_node){ g, 0, 0 };
     ur__slot *s = &g->slot[k];
-    if (s->stamp[W.id] == g->owner.generation)
-        return ur__node_of(g, s->import[W.id]);
     const ur__param *p = &ps->param[W.id];
     bool copy = g->copies || ps->type != g->precision;
     int64_t attr[3] = { k, W.id, p->frozen };
@@ -187,6 +186,16 @@ ur_node ur__import(ur_graph *g, ur_at at, ur_node W)
         s->stamp[W.id] = g->owner.generation;
     }
     return x;
+}
+
+ur_node ur__import(ur_graph *g, ur_at at, ur_node W)
+{
+    for (size_t i = 0; i < g->n_slots; i++) {
+        const ur__slot *s = &g->slot[i];
+        if (s->store == W.owner && W.id < s->n_import && s->stamp[W.id] == g->owner.generation)
+            return ur__node_of(g, s->import[W.id]);
+    }
+    return import(g, at, W);
 }
 
 ur_node ur_use_at(ur_at at, ur_graph *g, ur_node W)
