@@ -193,7 +193,7 @@ struct ur_graph {
     ur__plan *plans;            /* the cache, most recently used first */
     size_t plan_bytes, plan_limit, once_limit;
     uint64_t dropped[256];      /* hashes of plans that left the cache, the last ones */
-    size_t n_dropped;
+    size_t n_dropped, n_new;    /* n_new: tapes in a row that were never planned before */
     ur__bump scratch;           /* of planning */
     ur__bump spare;             /* memory of plans that were dropped, for the next ones */
     size_t plans_made, plans_cached;

@@ -193,26 +193,43 @@ TEST(plans_are_cached_and_bounded)
     ur_params_free(ps);
 }
 
-TEST(plans_that_come_again_get_more_room)
+enum { LONGEST = 40 };
+
+/* Plans made in so many rounds of tapes of 2 to LONGEST steps. */
+static void count_plans(size_t limit, int rounds, size_t made[])
 {
-    enum { LONGEST = 40 };
     ur_params *ps = ur_params_new(UR_F64, 3);
     ur_param(ps, "W", ur_xavier(), 12, 7);
     ur_param(ps, "b", ur_constant(0), 7);
     ur_graph *g = ur_graph_new(UR_F64, UR_TRAIN);
     double grad[500];
-    size_t made[6] = { 0 };
-    ur_plan_cache_limit(g, (size_t)16 << 20);   /* new plans have a 64th of it */
-    for (int round = 0; round < 6; round++) {
+    if (limit)
+        ur_plan_cache_limit(g, limit);
+    for (int round = 0; round < rounds; round++) {
         for (int T = 2; T <= LONGEST; T++)
             elman(g, ps, T, grad);
         made[round] = ur_stats(g).plans_made;
     }
     CHECK_INT(made[0], LONGEST - 1);
-    CHECK(made[1] > made[0]);                   /* else they had room enough from the start */
-    CHECK_INT(made[5], made[4]);
     ur_graph_free(g);
     ur_params_free(ps);
+}
+
+TEST(plans_that_come_again_get_more_room)
+{
+    size_t made[6] = { 0 };
+    count_plans((size_t)16 << 20, 6, made);     /* new plans have a 64th of it */
+    CHECK(made[1] > made[0]);                   /* else they had room enough from the start */
+    CHECK_INT(made[5], made[4]);
+}
+
+/* After many new tapes in a row plans cannot be found again, but those of tapes that come again. */
+TEST(plans_of_new_tapes_are_kept_when_they_come_again)
+{
+    size_t made[3] = { 0 };
+    count_plans(0, 3, made);
+    CHECK(made[1] > made[0] && made[1] < 2 * made[0]);
+    CHECK_INT(made[2], made[1]);
 }
 
 TEST(watch_names_the_culprit)
@@ -265,4 +282,5 @@ TEST(prints_and_draws)
 TEST_MAIN(T(runs_lazily_and_reads), T(refuses_a_value_that_changed), T(sections),
           T(states_chain_over_replays), T(stale_and_foreign_nodes), T(rewrites_change_nothing),
           T(plans_are_cached_and_bounded), T(plans_that_come_again_get_more_room),
+          T(plans_of_new_tapes_are_kept_when_they_come_again),
           T(watch_names_the_culprit), T(prints_and_draws))

@@ -2,8 +2,13 @@
  *
  * The key is all that a plan depends on: the tape's three arrays, where the outstanding part
  * begins, which values are known from earlier runs and where they lie, and the rewrites that are
- * off. */
+ * off.
+ *
+ * To keep a key is to copy the tape. After many new tapes in a row, as of trees, none is kept: of
+ * such a plan only the hash remains, and if its tape comes again, the next plan has a key. */
 #include "graph/plan/plan.h"
+
+enum { MANY = 16 };
 
 static uint64_t kept_hash(const ur_graph *g)
 {
@@ -17,7 +22,7 @@ static bool same(const ur_graph *g, const ur__plan *p, uint64_t kept)
 {
     const ur__tape *t = &g->tape;
     return p->hash == t->hash && p->n_tape == t->n && p->done == g->done && p->off == g->off &&
-           p->budget == g->budget &&
+           p->budget == g->budget && p->node &&
            p->kept_hash == kept && p->data_begin == g->data_used &&
            p->n_operands == t->n_operands && p->n_attrs == t->n_attrs &&
            memcmp(p->node, t->node, t->n * sizeof *t->node) == 0 &&
@@ -29,59 +34,6 @@ static bool same(const ur_graph *g, const ur__plan *p, uint64_t kept)
 static size_t bytes_of(const ur__plan *p)
 {
     return p->memory.bytes + p->consts.bytes;
-}
-
-/* A tape whose plan was dropped before anybody asked for it comes again: the room was too small. */
-static void widen(ur_graph *g)
-{
-    const size_t n = sizeof g->dropped / sizeof *g->dropped;
-    for (size_t i = 0; i < n; i++)
-        if (g->dropped[i] == g->tape.hash) {
-            g->dropped[i] = 0;
-            g->once_limit = 2 * g->once_limit < g->plan_limit ? 2 * g->once_limit : g->plan_limit;
-            return;
-        }
-}
-
-ur__plan *ur__cache_find(ur_graph *g)
-{
-    uint64_t kept = kept_hash(g);
-    for (ur__plan **at = &g->plans; *at; at = &(*at)->next) {
-        ur__plan *p = *at;
-        if (!same(g, p, kept))
-            continue;
-        *at = p->next;
-        p->next = g->plans;
-        p->found = true;
-        return g->plans = p;
-    }
-    widen(g);
-    return NULL;
-}
-
-bool ur__cache_key(ur_graph *g, ur__plan *p)
-{
-    const ur__tape *t = &g->tape;
-    p->hash = t->hash;
-    p->n_tape = t->n;
-    p->n_operands = t->n_operands;
-    p->n_attrs = t->n_attrs;
-    p->done = g->done;
-    p->off = g->off;
-    p->budget = g->budget;
-    p->kept_hash = kept_hash(g);
-    p->data_begin = g->data_used;
-    p->node = ur__bump_take(&p->memory, t->n * sizeof *t->node + 1);
-    p->operand = ur__bump_take(&p->memory, t->n_operands * sizeof *t->operand + 1);
-    p->attr = ur__bump_take(&p->memory, t->n_attrs * sizeof *t->attr + 1);
-    if (!p->node || !p->operand || !p->attr)
-        return ur__out_of_memory(&g->owner);
-    memcpy(p->node, t->node, t->n * sizeof *t->node);
-    if (t->n_operands)
-        memcpy(p->operand, t->operand, t->n_operands * sizeof *t->operand);
-    if (t->n_attrs)
-        memcpy(p->attr, t->attr, t->n_attrs * sizeof *t->attr);
-    return true;
 }
 
 void ur__plan_free(ur_graph *g, ur__plan *p)
@@ -99,6 +51,74 @@ void ur__plan_free(ur_graph *g, ur__plan *p)
     ur__realloc(p, sizeof *p, 0);
 }
 
+static void drop(ur_graph *g, ur__plan **at)
+{
+    ur__plan *p = *at;
+    g->dropped[g->n_dropped++ % (sizeof g->dropped / sizeof *g->dropped)] = p->hash;
+    *at = p->next;
+    ur__plan_free(g, p);
+}
+
+/* A tape whose plan was dropped before anybody asked for it comes again: the room was too small. */
+static void widen(ur_graph *g)
+{
+    g->n_new++;
+    const size_t n = sizeof g->dropped / sizeof *g->dropped;
+    for (size_t i = 0; i < n; i++)
+        if (g->dropped[i] == g->tape.hash) {
+            g->dropped[i] = 0;
+            g->n_new = 0;
+            g->once_limit = 2 * g->once_limit < g->plan_limit ? 2 * g->once_limit : g->plan_limit;
+            return;
+        }
+}
+
+ur__plan *ur__cache_find(ur_graph *g)
+{
+    uint64_t kept = kept_hash(g);
+    for (ur__plan **at = &g->plans; *at; at = &(*at)->next) {
+        ur__plan *p = *at;
+        if (!same(g, p, kept))
+            continue;
+        *at = p->next;
+        p->next = g->plans;
+        p->found = true;
+        g->n_new = 0;
+        return g->plans = p;
+    }
+    if (g->plans && !g->plans->node && !g->plans->pinned)
+        drop(g, &g->plans);             /* so that the next one has its memory */
+    widen(g);
+    return NULL;
+}
+
+bool ur__cache_key(ur_graph *g, ur__plan *p)
+{
+    const ur__tape *t = &g->tape;
+    p->hash = t->hash;
+    p->n_tape = t->n;
+    p->n_operands = t->n_operands;
+    p->n_attrs = t->n_attrs;
+    p->done = g->done;
+    p->off = g->off;
+    p->budget = g->budget;
+    p->kept_hash = kept_hash(g);
+    p->data_begin = g->data_used;
+    if (g->n_new > MANY)
+        return true;
+    p->node = ur__bump_take(&p->memory, t->n * sizeof *t->node + 1);
+    p->operand = ur__bump_take(&p->memory, t->n_operands * sizeof *t->operand + 1);
+    p->attr = ur__bump_take(&p->memory, t->n_attrs * sizeof *t->attr + 1);
+    if (!p->node || !p->operand || !p->attr)
+        return ur__out_of_memory(&g->owner);
+    memcpy(p->node, t->node, t->n * sizeof *t->node);
+    if (t->n_operands)
+        memcpy(p->operand, t->operand, t->n_operands * sizeof *t->operand);
+    if (t->n_attrs)
+        memcpy(p->attr, t->attr, t->n_attrs * sizeof *t->attr);
+    return true;
+}
+
 /* Drops plans from the least recently used on; plans of the present tape stay. Those that nobody
  * asked for a second time, as of trees, get a room of their own, which is small until it shows that
  * they would have been wanted. */
@@ -110,11 +130,10 @@ void ur__cache_trim(ur_graph *g)
         ur__plan *p = *at;
         once += p->found ? 0 : bytes_of(p);
         if (at != &g->plans && !p->pinned &&
-            (bytes + bytes_of(p) > g->plan_limit || (!p->found && once > g->once_limit))) {
+            (!p->node || bytes + bytes_of(p) > g->plan_limit ||
+             (!p->found && once > g->once_limit))) {
             once -= p->found ? 0 : bytes_of(p);
-            g->dropped[g->n_dropped++ % (sizeof g->dropped / sizeof *g->dropped)] = p->hash;
-            *at = p->next;
-            ur__plan_free(g, p);
+            drop(g, at);
             continue;
         }
         bytes += bytes_of(p);
