@@ -81,6 +81,9 @@ void ur_give(ur_rule *r, int operand, ur_node x)
 static uint32_t adjoint_of(ur__expansion *e, uint32_t id)
 {
     ur_graph *g = e->g;
+    const ur__contribution first = e->list[e->head[id] - 1];
+    if (!first.next && ur__at(g, first.node)->shape == ur__at(g, id)->shape)
+        return first.node;
     size_t n = 0;
     for (uint32_t k = e->head[id]; k; k = e->list[k - 1].next) {
         if (!ur__bump_reserve(&g->scratch, &e->terms, &e->term_cap, n + 1, sizeof *e->terms)) {
@@ -89,8 +92,6 @@ static uint32_t adjoint_of(ur__expansion *e, uint32_t id)
         }
         e->terms[n++] = e->list[k - 1].node;
     }
-    if (n == 1 && ur__at(g, e->terms[0])->shape == ur__at(g, id)->shape)
-        return e->terms[0];
     if (n == 1) {
         const ur_shape s = g->shape[ur__at(g, id)->shape].s;
         return ur__reshape_to(NULL, ur__node_of(g, e->terms[0]), &s).id;

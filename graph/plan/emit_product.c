@@ -39,9 +39,8 @@ enum { ONCE = 1, LASTING = 4 };
 
 void ur__find_thick(ur__work *w)
 {
-    for (uint32_t id = 0; id < w->n; id++) {
-        if (w->t->node[id].op->kind != UR_CONTRACTION || w->role[id] == R_DEAD)
-            continue;
+    for (uint32_t k = 0; k < w->n_products; k++) {
+        const uint32_t id = w->product[k];
         uint8_t *thick = &w->thick[ur__in(w, id)[1]];
         const int transposed = ur__attr(w, id)[1] != 0;
         const size_t rows = rows_of(w, id);

@@ -111,7 +111,8 @@ static bool take_lists(ur__work *w)
     ur__bump *const s = &w->g->scratch;
     w->effect = ur__bump_take(s, (w->n + 1) * sizeof *w->effect);
     w->site = ur__bump_take(s, (w->n + 1) * sizeof *w->site);
-    return w->effect && w->site;
+    w->product = ur__bump_take(s, (w->n + 1) * sizeof *w->product);
+    return w->effect && w->site && w->product;
 }
 
 /* At first every node has memory of its own and is a unit of its own. */
@@ -157,6 +158,8 @@ static void mark_needed(ur__work *w)
             uses[u]++;
             user[u] = id;
         }
+        if (kind == UR_CONTRACTION)
+            w->product[w->n_products++] = id;
         if (STRICT >> kind & 1 && (kind != UR_CONTRACTION || shape[x->shape].s.rank != 2))
             be_strict(w, id);
     }

@@ -258,7 +258,8 @@ typedef struct ur__work {
     uint32_t *effect;           /* the nodes that are effects, in order */
     uint32_t *site;             /* those that are part of others, or others of them: views, slices,
                                    concats and sums; in order */
-    uint32_t n_effects, n_sites;
+    uint32_t *product;          /* those that are products, the last one first */
+    uint32_t n_effects, n_sites, n_products;
     ptrdiff_t **stride;         /* NULL: contiguous */
     uint32_t *level, *unit;
     uint32_t *pos;              /* in order[], of units */
