@@ -102,6 +102,20 @@ static bool seal_stores(ur_graph *g)
     return true;
 }
 
+/* What can be decided before there are steps. */
+static bool decide(ur__work *w)
+{
+    if (!ur__expand(w))
+        return false;
+    w->n = (uint32_t)w->t->n;
+    w->p->n_nodes = w->n;
+    if (!prepare(w))
+        return ur__out_of_memory(&w->g->owner);
+    return ur__pass_live(w) && ur__pass_kmerge(w) && ur__pass_views(w) && ur__pass_fuse(w) &&
+           ur__pass_chunk(w) && ur__find_roots(w) && ur__pass_schedule(w) && ur__pass_nmerge(w) &&
+           ur__pass_offsets(w);
+}
+
 /* From the tape on. `usual`: 0, or the arena of a plan that was over the budget. */
 static bool build(ur_graph *g, ur__plan *p, size_t usual)
 {
@@ -112,17 +126,10 @@ static bool build(ur_graph *g, ur__plan *p, size_t usual)
     w.map = ur__bump_take(&g->scratch, (g->tape.n + 1) * sizeof *w.map);
     if (!w.map)
         return ur__out_of_memory(&g->owner);
-    if (!seal_stores(g) || !ur__cache_key(g, p) || !ur__expand(&w))
+    if (!seal_stores(g) || !ur__cache_key(g, p))
         return false;
-    w.n = (uint32_t)g->expanded.n;
-    p->n_nodes = w.n;
-    if (!prepare(&w))
-        return ur__out_of_memory(&g->owner);
-    bool ok = ur__pass_live(&w) && ur__pass_kmerge(&w) && ur__pass_views(&w) &&
-              ur__pass_fuse(&w) && ur__pass_chunk(&w) && ur__find_roots(&w) &&
-              ur__pass_schedule(&w) && ur__pass_nmerge(&w) && ur__pass_offsets(&w) &&
-              ur__pass_emit(&w) && (usual ? ur__pass_segment(&w) : ur__pass_bands(&w)) &&
-              keep_steps(&w);
+    bool ok = ur__plan_and_pack(&w, decide) && ur__pass_emit(&w) &&
+              (usual ? ur__pass_segment(&w) : ur__pass_bands(&w)) && keep_steps(&w);
     p->consts = g->consts;              /* the leaves that rules made belong to the plan now */
     memset(&g->consts, 0, sizeof g->consts);
     return ok && !g->owner.failed;

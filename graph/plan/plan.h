@@ -289,6 +289,8 @@ bool ur__pass_offsets(ur__work *w);
 bool ur__pass_emit(ur__work *w);
 bool ur__pass_bands(ur__work *w);
 bool ur__pass_segment(ur__work *w);
+/* Runs a pass; another thread packs meanwhile what the last plan had packed (run/panels.c). */
+bool ur__plan_and_pack(ur__work *w, bool (*plan)(ur__work *w));
 /* Fails with how much memory is needed at least. */
 bool ur__over_budget(ur_graph *g, size_t least);
 

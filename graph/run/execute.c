@@ -130,21 +130,6 @@ static void clear_others(ur_graph *g, const ur__plan *p)
     }
 }
 
-/* Panels are cut between each other; the version is set when all are there. */
-static void renew_panel(ur__run *r, const ur__panel *p, const ur__piece *piece)
-{
-    const ur_params *ps = r->g->slot[p->slot].store;
-    const ur__kernel_set *k = ur__set(r, (int)r->g->precision);
-    const size_t size = ur__type_size((int)ps->type), width = k->packed_size(1, 1) / size;
-    size_t begin, end;
-    ur__units(((size_t)p->n + width - 1) / width, piece, &begin, &end);
-    const ptrdiff_t column = (ptrdiff_t)(begin * width), last = (ptrdiff_t)(end * width);
-    if (end > begin)
-        k->pack(p->k, (last < p->n ? last : p->n) - column,
-                ps->values.p + p->from + (size_t)(column * p->b_n) * size, p->b_k, p->b_n,
-                r->g->panels.p + p->offset + k->packed_size(p->k, column));
-}
-
 /* Whether a step zeroes y byte by byte, rather than rows of a table or nothing. */
 static bool zeroes(const ur__run *r, const ur__zero *z)
 {
@@ -165,12 +150,6 @@ static void run_zero(ur__run *r, const ur__zero *z, const ur__piece *q)
         if (!ps->ready)
             ur__gradient_zero(ps, &ps->param[z->table - 1]);
     }
-}
-
-/* Whether the panel is that of the values as they are. */
-static bool fresh(const ur__run *r, const ur__panel *p)
-{
-    return p->version == r->g->slot[p->slot].store->version;
 }
 
 static void run_piece(ur__run *r, const ur__step *s, const ur__piece *q)
@@ -197,8 +176,8 @@ static void run_piece(ur__run *r, const ur__step *s, const ur__piece *q)
         ur__run_call(r, s->body, q);
         break;
     case UR__PACK:
-        if (!fresh(r, &r->g->panel[s->panel]))
-            renew_panel(r, &r->g->panel[s->panel], q);
+        if (!ur__panel_fresh(r->g, &r->g->panel[s->panel]))
+            ur__renew_panel(r->g, &r->g->panel[s->panel], q);
         break;
     }
 }
@@ -255,7 +234,7 @@ static bool whole(const ur__run *r, const ur__step *s)
 {
     switch (s->what) {
     case UR__PACK:
-        return fresh(r, &r->g->panel[s->panel]);
+        return ur__panel_fresh(r->g, &r->g->panel[s->panel]);
     case UR__ZERO:
         return ((const ur__zero *)s->body)->table;
     case UR__CALL:

@@ -62,6 +62,10 @@ void ur__run_call(ur__run *r, const ur__call *c, const ur__piece *q);
 /* Nanoseconds of work that a part has at least; tests make it small, so that everything is cut. */
 extern double ur__part_work;
 
+/* panels.c: whether a panel is that of the values as they are; a piece of it, if not. */
+bool ur__panel_fresh(const ur_graph *g, const ur__panel *p);
+void ur__renew_panel(ur_graph *g, const ur__panel *p, const ur__piece *q);
+
 /* ahead.c: says of products which program follows soon; asks for a piece of its operands. */
 void ur__mark_ahead(ur__plan *p);
 void ur__fetch_ahead(const ur__run *r, const ur__programmed *next, const ur__piece *q);

@@ -1,0 +1,82 @@
+/* Panels: parameters packed as right operands, once for each version of their values.
+ *
+ * A training loop with a new tape in every step changes the values, and plans. While this thread
+ * plans, up to the point where steps are made, another one packs the panels that the last plan
+ * used: the next one will mostly want them, and finds them fresh. */
+#include "graph/run/run.h"
+
+bool ur__panel_fresh(const ur_graph *g, const ur__panel *p)
+{
+    return p->version == g->slot[p->slot].store->version;
+}
+
+/* Panels are cut between each other; the version is set when all are there. */
+void ur__renew_panel(ur_graph *g, const ur__panel *p, const ur__piece *piece)
+{
+    const ur_params *ps = g->slot[p->slot].store;
+    const ur__kernels *kernels = ur__kernels_get();
+    const ur__kernel_set *k = g->precision == UR_F64 ? &kernels->f64 : &kernels->f32;
+    const size_t size = ur__type_size((int)ps->type), width = k->packed_size(1, 1) / size;
+    size_t begin, end;
+    ur__units(((size_t)p->n + width - 1) / width, piece, &begin, &end);
+    const ptrdiff_t column = (ptrdiff_t)(begin * width), last = (ptrdiff_t)(end * width);
+    if (end > begin)
+        k->pack(p->k, (last < p->n ? last : p->n) - column,
+                ps->values.p + p->from + (size_t)(column * p->b_n) * size, p->b_k, p->b_n,
+                g->panels.p + p->offset + k->packed_size(p->k, column));
+}
+
+enum { MOST = 64 };
+static const double node_ns = 100, pack_ns = 0.4;
+
+typedef struct beside {
+    ur_graph *g;
+    ur__work *w;
+    bool (*plan)(ur__work *w);
+    bool ok;
+    int n;
+    ur__panel *panel[MOST];
+} beside;
+
+static void run_part(void *at, int part, int parts)
+{
+    beside *b = at;
+    (void)parts;
+    if (part == 0)
+        b->ok = b->plan(b->w);
+    for (int i = 0; part > 0 && i < b->n; i++)
+        ur__renew_panel(b->g, b->panel[i], &(ur__piece){ 0, 1, 1 });
+}
+
+/* As many of the panels that the last plan used as can be packed while the tape is planned; returns
+ * about how long that takes. */
+static double choose(beside *b)
+{
+    ur_graph *g = b->g;
+    const double most = (double)g->tape.n * node_ns;
+    double ns = 0;
+    for (size_t i = 0; i < g->n_panels && b->n < MOST; i++) {
+        ur__panel *p = &g->panel[i];
+        const double more = (double)(p->k * p->n) * pack_ns;
+        if (!p->version || p->planned != g->plannings || ur__panel_fresh(g, p) || ns + more > most)
+            continue;
+        b->panel[b->n++] = p;
+        ns += more;
+    }
+    return ns;
+}
+
+bool ur__plan_and_pack(ur__work *w, bool (*plan)(ur__work *w))
+{
+    ur_graph *g = w->g;
+    beside b = { .g = g, .w = w, .plan = plan };
+    const double ns = choose(&b);
+    const int threads = b.n ? ur__pool_take(g->threads) : 1;
+    if (threads < 2)
+        return plan(w);
+    ur__pool_run(2, run_part, &b, ns);
+    ur__pool_give(threads);
+    for (int i = 0; i < b.n; i++)
+        b.panel[i]->version = g->slot[b.panel[i]->slot].store->version;
+    return b.ok;
+}
