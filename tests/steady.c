@@ -2,6 +2,7 @@
  * and no faster, a tape of two million nodes. */
 #include <stdlib.h>
 #include "graph/internal.h"
+#include "graph/run/pool.h"
 #include "tests/counting.h"
 #include "tests/test.h"
 #include "unroll/unroll.h"
@@ -88,6 +89,45 @@ TEST(steady_state_allocates_nothing)
     CHECK_INT(counting.wrong, 0);
 }
 
+/* Panels that hold the parameters' values as they are. */
+static int fresh_panels(const ur_graph *g)
+{
+    int n = 0;
+    for (size_t i = 0; i < g->n_panels; i++)
+        n += g->panel[i].version == g->slot[g->panel[i].slot].store->version;
+    return n;
+}
+
+/* A new tape in every step: with two threads weights are packed while it is planned, and each
+ * number stays as it is with one. */
+TEST(weights_are_packed_while_planning)
+{
+    enum { STEPS = 24, H = 64, B = 8 };
+    model m[2];
+    double loss[2];
+    const int cores = ur__pool_cores;
+    ur__pool_cores = 2;
+    for (int k = 0; k < 2; k++) {
+        REQUIRE(make(&m[k], 1, B, H));
+        ur_set_threads(m[k].g, 1 + k);
+    }
+    for (int step = 0; step < STEPS; step++) {
+        for (int k = 0; k < 2; k++) {
+            m[k].T = 10 + step;
+            ur_node node = record(&m[k], step);
+            REQUIRE(ur__plan_for(m[k].g) != NULL);
+            CHECK(step == 0 || (fresh_panels(m[k].g) > 0) == (k == 1));
+            REQUIRE(ur_run(m[k].g) && ur_step(m[k].opt));
+            loss[k] = ur_value(node);
+        }
+        CHECK(loss[0] == loss[1]);
+    }
+    CHECK_INT(memcmp(m[0].ps->values.p, m[1].ps->values.p, m[0].ps->padded * sizeof(float)), 0);
+    drop(&m[0]);
+    drop(&m[1]);
+    ur__pool_cores = cores;
+}
+
 /* h' = tanh(w h), a million times: the value and dL/dw against plain loops. */
 TEST(two_million_nodes)
 {
@@ -139,4 +179,5 @@ TEST(memory_is_linear)
     CHECK(bytes[1] <= 1.2 * bytes[0]);
 }
 
-TEST_MAIN(T(steady_state_allocates_nothing), T(two_million_nodes), T(memory_is_linear))
+TEST_MAIN(T(steady_state_allocates_nothing), T(weights_are_packed_while_planning),
+          T(two_million_nodes), T(memory_is_linear))
