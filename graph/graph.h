@@ -151,8 +151,8 @@ UR_API void ur_set_threads(ur_graph *g, int n);
 UR_API void ur_watch(ur_graph *g, bool on);
 
 /* Bytes at most that the cache of plans may hold; 256 MB at first. The least recently used plan
- * leaves; plans that served one tape only have a 64th of the room, and more once tapes come again
- * whose plans are gone. */
+ * leaves; plans that served one tape only have a 64th of the room, and after many new ones in a row
+ * none, but more once tapes come again whose plans are gone. */
 UR_API void ur_plan_cache_limit(ur_graph *g, size_t bytes);
 
 /* Bytes at most that the values of a run may take that do not outlive it (arena_bytes of ur_stats),
