@@ -6,17 +6,27 @@
 #include "tests/arrays.h"
 #include "tests/test.h"
 
-static void *scratch(void)
+enum { FENCE = 64 };
+
+/* 64-byte aligned, one for each precision, with a fence behind its last byte. */
+static char *scratch(void)
 {
-    static char *block;                 /* 64-byte aligned, for both precisions */
-    const ur__kernels *k = ur__kernels_get();
-    if (!block) {
-        const size_t most = k->f32.gemm_scratch > k->f64.gemm_scratch ? k->f32.gemm_scratch
-                                                                      : k->f64.gemm_scratch;
-        block = malloc(most + 64);
-        block += 64 - (uintptr_t)block % 64;
+    static char *of[2];
+    char **block = &of[single];
+    if (!*block) {
+        *block = malloc(set()->gemm_scratch + 64 + FENCE);
+        *block += 64 - (uintptr_t)*block % 64;
+        memset(*block + set()->gemm_scratch, 0x5a, FENCE);
     }
-    return block;
+    return *block;
+}
+
+static void check_scratch(void)
+{
+    const char *fence = scratch() + set()->gemm_scratch;
+    for (int i = 0; i < FENCE; i++)
+        if (!CHECK(fence[i] == 0x5a))
+            break;
 }
 
 enum { MOST_SEGMENTS = 40 };
@@ -166,8 +176,9 @@ TEST(large_products)
     static const struct { ptrdiff_t m, n, k; int a, b; bool pack; } shapes[] = {
         { 600, 40, 300, 0, 0, true }, { 300, 70, 520, 1, 0, false }, { 40, 1100, 30, 0, 1, false },
         { 3, 1100, 270, 0, 0, false }, { 520, 1040, 20, 1, 1, false }, { 1, 700, 513, 0, 0, true },
+        { 544, 560, 250, 0, 1, false },
     };
-    for (int i = 0; i < 12; i++) {
+    for (int i = 0; i < 2 * (int)(sizeof shapes / sizeof *shapes); i++) {
         product p = { .m = shapes[i / 2].m, .n = shapes[i / 2].n, .segments = 1 };
         ur__segment *s = &p.s[0];
         single = i % 2;
@@ -182,6 +193,7 @@ TEST(large_products)
         check_product(&p, c, p.n, NULL);
         run_split(&p, false, split, p.n);
         CHECK_MEM(c, split, (size_t)(p.m * p.n) * size());
+        check_scratch();
         give_back();
     }
 }

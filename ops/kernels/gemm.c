@@ -35,6 +35,8 @@ enum {
     B_BYTES = NC * KC * sizeof(T),
 };
 
+_Static_assert(A_BYTES >= NC * sizeof(T), "a row of the turned result fits (run_flipped)");
+
 const size_t KERNEL(gemm_scratch) = 3 * PIECES_BYTES + A_BYTES + B_BYTES;
 
 typedef struct job {
@@ -336,13 +338,13 @@ static void run_flipped(job j)
     }
 }
 
-/* Whether that is faster; to pack a number takes as long as PACK multiply-adds of whole vectors. */
+/* Whether that is faster, and the rows turned fit; to pack a number takes as long as PACK
+ * multiply-adds of whole vectors. */
 static bool worth_flipping(ptrdiff_t m, ptrdiff_t n)
 {
     enum { PACK = 9 };
     const ptrdiff_t width = (m + W - 1) / W * W;
-    return m > MR && width * (ptrdiff_t)sizeof(T) <= A_BYTES &&
-           (m + PACK) * n > width * n + PACK * m;
+    return m > MR && m <= NC && (m + PACK) * n > width * n + PACK * m;
 }
 
 /* Whether K rows so far apart are a stretch of memory of which two stay in the first cache. */
