@@ -289,27 +289,59 @@ TEST(switched_off_the_usual_memory_is_needed)
     drop(&m);
 }
 
+/* The plan as it is printed, and what it says of a rewrite: how many nodes it merged. */
+static char text[1 << 22];
+
+static unsigned merged(ur_graph *g, const char *rewrite)
+{
+    unsigned n = 0;
+    FILE *f = tmpfile();
+    if (!f || !CHECK(ur_print_plan(g, f)))
+        return 0;
+    rewind(f);
+    text[fread(text, 1, sizeof text - 1, f)] = 0;
+    fclose(f);
+    const char *line = strstr(text, rewrite);
+    if (CHECK(line != NULL))
+        sscanf(line + strlen(rewrite), " %u merged", &n);
+    return n;
+}
+
 TEST(the_plan_says_what_is_done_again)
 {
-    static char text[1 << 22];
     model m = make(&settings[0], 0, 1);
     record(&m, 0);
     REQUIRE(ur_run(m.g));
     ur_graph_budget(m.g, ur_stats(m.g).arena_bytes / 3);
     record(&m, 1);
     REQUIRE(ur_run(m.g));
-    FILE *f = tmpfile();
-    REQUIRE(f != NULL);
-    CHECK(ur_print_plan(m.g, f));
-    rewind(f);
-    text[fread(text, 1, sizeof text - 1, f)] = 0;
-    fclose(f);
-    const char *line = strstr(text, "  segment    ");
-    REQUIRE(line != NULL);
-    unsigned again = 0;
-    CHECK_INT(sscanf(line, "  segment    %u merged, saves ", &again), 1);
-    CHECK(again > 100);
+    CHECK(merged(m.g, "\n  segment ") > 100);
+    CHECK_HAS(strstr(text, "\n  segment "), " merged, saves ");
     drop(&m);
+}
+
+/* Values that share memory, and steps that run side by side: without, there is more of both, and
+ * not another bit. */
+TEST(memory_and_schedule_can_be_switched_off)
+{
+    uint64_t bits[3];
+    size_t arena[3];
+    for (int k = 0; k < 3; k++) {
+        model m = make(&settings[6], 0, 2);
+        CHECK(k == 0 || ur_rewrite(m.g, k == 1 ? "memory" : "schedule", false));
+        bits[k] = train(&m, false);
+        CHECK(bits[k] != 0);
+        arena[k] = ur_stats(m.g).arena_bytes;
+        const size_t *did = m.g->last_plan->merged;
+        CHECK(k == 1 ? did[UR__BIT_memory] == 0 : merged(m.g, "\n  memory ") > 100);
+        CHECK(k == 2 ? did[UR__BIT_schedule] == 0 : merged(m.g, "\n  schedule ") > 100);
+        if (k)
+            CHECK_HAS(text, k == 1 ? "\n  memory     off; with it: "
+                                   : "\n  schedule   off; with it: ");
+        drop(&m);
+    }
+    CHECK(bits[1] == bits[0] && bits[2] == bits[0]);
+    CHECK(2 * arena[1] > 3 * arena[0] && arena[2] == arena[0]);
 }
 
 /* What is not finite is found node by node, for which no budget holds. */
@@ -333,4 +365,5 @@ TEST(a_watched_graph_names_the_culprit)
 
 TEST_MAIN(T(a_budget_changes_no_bit), T(less_memory_is_taken),
           T(too_small_a_budget_is_refused), T(switched_off_the_usual_memory_is_needed),
-          T(the_plan_says_what_is_done_again), T(a_watched_graph_names_the_culprit))
+          T(the_plan_says_what_is_done_again),
+          T(memory_and_schedule_can_be_switched_off), T(a_watched_graph_names_the_culprit))

@@ -201,10 +201,20 @@ typedef struct pieces {
     uint8_t *class;                     /* of the piece that a root took */
     uint32_t free_list[CLASSES];        /* 1 + root whose piece is free */
     uint32_t *free_next;
-    size_t end;
+    size_t end, shared, saved;          /* shared: values with the memory of others, in bytes */
 } pieces;
 
 enum { FEW = 12 };
+
+/* The piece of x is that of r from now on. */
+static void hand_over(ur__work *w, pieces *f, uint32_t x, uint32_t r)
+{
+    w->loc[r] = w->loc[x];
+    f->class[r] = f->class[x];
+    f->l.first[x] = 0;
+    f->shared++;
+    f->saved += ur__shape_at(w, r)->count * ur__type_size(w->t->node[r].type);
+}
 
 /* An elementwise result can lie where an operand lies that nobody reads after it: a program's
  * blocks are read before they are written. So the gates of a cell become their own gradients. */
@@ -220,9 +230,7 @@ static bool take_over(ur__work *w, pieces *f, uint32_t r, uint32_t pos)
             node[x].shape != node[r].shape || node[x].type != node[r].type ||
             reader - 1 > r || (reader - 1 == r && w->role[r] == R_SUM_MAP))
             continue;
-        w->loc[r] = w->loc[x];
-        f->class[r] = f->class[x];
-        f->l.first[x] = 0;              /* its piece is not its own any more */
+        hand_over(w, f, x, r);
         return true;
     }
     return false;
@@ -242,9 +250,7 @@ static bool call_over(ur__work *w, pieces *f, uint32_t r, uint32_t pos)
     for (uint32_t i = 0, seen = 0; i < x->n_in; i++)
         if (ur__root(w, ur__in(w, r)[i]) == u && ++seen > 1)
             return false;
-    w->loc[r] = w->loc[u];
-    f->class[r] = f->class[u];
-    f->l.first[u] = 0;                  /* its piece is not its own any more */
+    hand_over(w, f, u, r);
     return true;
 }
 
@@ -258,6 +264,8 @@ static void take(ur__work *w, pieces *f, uint32_t r)
         uint32_t dead = f->free_list[k] - 1;
         f->free_list[k] = f->free_next[dead];
         offset = w->loc[dead].offset;
+        f->shared++;
+        f->saved += bytes;
     } else {
         f->end += bytes;
     }
@@ -285,15 +293,19 @@ static void walk(ur__work *w, pieces *f, const uint32_t *roots, uint32_t n_roots
         f->chain[id] = f->dying[last];
         f->dying[last] = id + 1;
     }
+    /* apart: for a budget (segment.c), or to find faults */
+    const bool apart = w->usual || !ur__on(w->g, UR__BIT_memory);
     for (uint32_t pos = 0; pos < w->n_units; pos++) {
         for (uint32_t r = born[pos]; r; r = born_next[r - 1])
-            if (w->usual || (!take_over(w, f, r - 1, pos) && !call_over(w, f, r - 1, pos)))
+            if (apart || (!take_over(w, f, r - 1, pos) && !call_over(w, f, r - 1, pos)))
                 take(w, f, r - 1);
         for (uint32_t r = f->dying[pos]; r; r = f->chain[r - 1])
-            if (f->l.first[r - 1] && !w->usual)
+            if (f->l.first[r - 1] && !apart)
                 release(f, r - 1);
     }
     w->p->arena_bytes = f->end;
+    w->p->merged[UR__BIT_memory] = f->shared;
+    w->p->saved[UR__BIT_memory] = (double)f->saved;
 }
 
 bool ur__pass_offsets(ur__work *w)

@@ -22,7 +22,7 @@
 /* Rewrites that can be switched off; a bit each in g->off. */
 #define UR__REWRITES(X)                                                                            \
     X(batch) X(hoist) X(split) X(swap) X(mmerge) X(kmerge) X(nmerge) X(fuse) X(recompute)          \
-    X(chunk) X(band) X(views) X(accumulate) X(pack) X(segment)
+    X(chunk) X(band) X(views) X(accumulate) X(pack) X(segment) X(schedule) X(memory)
 enum {
 #define X(name) UR__BIT_##name,
     UR__REWRITES(X)
@@ -366,6 +366,8 @@ static inline bool ur__plain_product(const ur__work *w, uint32_t id)
 }
 
 ur__plan *ur__plan_new(ur_graph *g);                    /* of the tape as it is; not cached */
+/* Before it first runs: which steps run side by side (run/phases.c), and what scratch they need. */
+void ur__plan_ready(const ur_graph *g, ur__plan *p);
 
 /* cache.c */
 void ur__cache_free(ur_graph *g);

@@ -130,6 +130,7 @@ static void print_missed(ur_graph *g, FILE *to, const ur__plan *p, int rewrite)
     g->budget = budget;
     if (!with)
         return;
+    ur__plan_ready(g, with);
     fputs("; with it: ", to);
     print_merged(to, with, rewrite);
     fprintf(to, "; %zu steps, arena ", with->n_steps);
@@ -142,10 +143,11 @@ bool ur_print_plan(ur_graph *g, FILE *to)
 {
     if (!g || g->owner.failed)
         return false;
-    const ur__plan *p = g->done == g->tape.n && g->n_sections ? g->section[g->n_sections - 1]
-                                                              : ur__plan_for(g);
+    ur__plan *p = g->done == g->tape.n && g->n_sections ? g->section[g->n_sections - 1]
+                                                        : ur__plan_for(g);
     if (!p)
         return false;
+    ur__plan_ready(g, p);
     static const char *const name[] = {
 #define X(rewrite) #rewrite,
         UR__REWRITES(X)

@@ -319,6 +319,15 @@ static void publish(ur_graph *g, const ur__plan *p)
         g->kept[g->n_kept++] = p->kept[i];
 }
 
+void ur__plan_ready(const ur_graph *g, ur__plan *p)
+{
+    if (p->scratch_bytes)
+        return;
+    p->scratch_bytes = ur__scratch_needed(p) + 64;
+    p->merged[UR__BIT_schedule] = ur__find_phases(g, p, !(p->off >> UR__BIT_schedule & 1));
+    ur__mark_ahead(p);
+}
+
 static bool execute(ur_graph *g, ur__plan *p, bool first, int threads)
 {
     ur__run r = { .g = g, .p = p, .threads = threads };
@@ -327,11 +336,7 @@ static bool execute(ur_graph *g, ur__plan *p, bool first, int threads)
     r.f64 = &k->f64;
     r.key = ur__mix(ur__mix(0x756e726f6c6cu, g->seed), g->tape_run);
     bool replay = p->ran_generation == g->owner.generation;
-    if (!p->scratch_bytes) {
-        p->scratch_bytes = ur__scratch_needed(p) + 64;
-        ur__find_phases(g, p, true);
-        ur__mark_ahead(p);
-    }
+    ur__plan_ready(g, p);
     if (!ur__set_bases(g, p, &r))
         return false;
     if (!replay && !ur__reserve(&g->kept, &g->kept_cap, g->n_kept + p->n_kept, sizeof *g->kept))

@@ -283,9 +283,10 @@ static inline void begin(ranges *r)
     r->end = r->range + n;
 }
 
-void ur__find_phases(const ur_graph *g, ur__plan *p, bool side_by_side)
+size_t ur__find_phases(const ur_graph *g, ur__plan *p, bool side_by_side)
 {
     look l;
+    size_t joined = 0;
     int steps = 0;
     l.read.first = l.read.own = l.read.range;
     l.written.first = l.written.own = l.written.range;
@@ -296,6 +297,7 @@ void ur__find_phases(const ur_graph *g, ur__plan *p, bool side_by_side)
         const bool single = !side_by_side || alone(s) || l.full;
         if (!single && steps > 0 && steps < MOST_STEPS && fits(&l)) {
             p->step[i - 1].ends = false;
+            joined++;
         } else {                        /* it begins a phase */
             begin(&l.read);
             begin(&l.written);
@@ -307,4 +309,5 @@ void ur__find_phases(const ur_graph *g, ur__plan *p, bool side_by_side)
         l.written.own = l.written.end;
         steps++;
     }
+    return joined;
 }

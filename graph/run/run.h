@@ -70,8 +70,9 @@ void ur__renew_panel(ur_graph *g, const ur__panel *p, const ur__piece *q);
 void ur__mark_ahead(ur__plan *p);
 void ur__fetch_ahead(const ur__run *r, const ur__programmed *next, const ur__piece *q);
 
-/* phases.c: says of each step how long it takes and, if asked, which ones may run side by side. */
-void ur__find_phases(const ur_graph *g, ur__plan *p, bool side_by_side);
+/* phases.c: says of each step how long it takes and, if asked, which ones may run side by side;
+ * returns how many join others. */
+size_t ur__find_phases(const ur_graph *g, ur__plan *p, bool side_by_side);
 
 size_t ur__program_scratch(const ur__program *p);
 /* Runs the phase that begins at r->step; returns the first step after it. */
