@@ -143,8 +143,9 @@ static bool proven(const tape *t, tape_result want[2][TAPE_ROUNDS])
     for (int i = 0; i < SUBSETS; i++) {
         uint64_t bits = ur__mix(now->seed, 77 + (uint64_t)i);
         names(i ? (uint32_t)bits & ((1u << UR__N_REWRITES) - 1) : 0, now->off);
-        now->threads[0] = 1 + (int)(bits >> 32 & 3);
-        now->threads[1] = 1 + (int)(bits >> 34 & 3);
+        const int other = (int)(bits >> 48 & 255) % (TAPE_THREADS - 1);
+        now->threads[0] = 1 + (int)(bits >> 32 & 255) % TAPE_THREADS;
+        now->threads[1] = 1 + (now->threads[0] + other) % TAPE_THREADS;
         now->small = bits >> 36 & 1;
         now->part = 0.15 + 0.84 * (double)(bits >> 40 & 255) / 255;
         for (now->k = 0; now->k < 2; now->k++) {

@@ -7,10 +7,10 @@
 #define UNROLL_TESTS_TAPE_COMPARE_H
 
 #include <math.h>
-#include "graph/plan/plan.h"
+#include "graph/run/run.h"
 #include "tests/tape_run.h"
 
-enum { TAPE_WHY = 400 };
+enum { TAPE_WHY = 400, TAPE_THREADS = 4 };
 
 /* Every plan must give the same bits, be it new, from the cache or run once more; and the other
  * data in the leaves what is recorded with them. Added: no update between two gradients. */
@@ -166,12 +166,18 @@ typedef struct tape_case {
     size_t budget;              /* in bytes */
 } tape_case;
 
-/* What the planner takes for worth it; or next to nothing, so that little tapes meet all of it. */
+/* What the planner and the pool take for worth it; or next to nothing, so that little tapes meet all
+ * of it. As many threads as are asked for, whatever machine it is. */
 static inline void tape_limits(bool small)
 {
     static ur__limits usual;
-    if (!usual.thin)
+    static double usual_part;
+    if (!usual.thin) {
         usual = ur__limit;
+        usual_part = ur__part_work;
+    }
+    ur__pool_cores = TAPE_THREADS;
+    ur__part_work = small ? 1 : usual_part;
     ur__limit = small ? (ur__limits){ .thin = 1, .times = 1, .step_rows = 1000, .chunk_rows = 3,
                                       .band_rows = 4, .block_rows = 3 }
                       : usual;
