@@ -49,8 +49,10 @@ static bool by_rows(const ur__run *r, const ur__contraction *c, int parts)
     return rows < columns;
 }
 
-/* Whether q is one more row of the left operand's transpose and of the right operand, where those of
- * p so far lie at equal distances: steps of a single sequence do. Then they become one segment. */
+/* Whether q is one more row of the left operand's transpose and of the right operand, where those
+ * of p so far lie at equal distances: steps of a single sequence do. Then they become one segment.
+ * Whether the divisions leave a rest is seen by the products; p is one row then, and goes on with
+ * strides by which nothing is read. */
 static bool joins(ur__segment *p, const ur__segment *q, ptrdiff_t size)
 {
     if (q->k != 1 || q->b_n != 1 || p->b_n != 1 || q->a_m != p->a_m)
@@ -69,7 +71,7 @@ static bool joins(ur__segment *p, const ur__segment *q, ptrdiff_t size)
 
 /* Those of terms `from` to `to`; returns how many there are. */
 static ptrdiff_t fill_segments(const ur__run *r, const ur__contraction *c, size_t from, size_t to,
-                          const ptrdiff_t *index, const cut *part, ur__segment *s)
+                               const ptrdiff_t *index, const cut *part, ur__segment *s)
 {
     const ur__kernel_set *k = ur__set(r, c->type);
     const ptrdiff_t size = (ptrdiff_t)ur__type_size(c->type);

@@ -43,8 +43,8 @@ typedef void tile_function(const piece *p, const piece *end, ptrdiff_t i0, ptrdi
 /* C tile = (add ? C : 0) + sum over pieces. Every element is one chain of multiply-adds in the
  * order of k, whatever R and N are. The first tile of a panel of B that is read where it is can
  * `keep` it for the others: its stores are free beside so many multiply-adds. */
-INLINE void tile(const int R, const int N, const bool keep, const piece *p, const piece *end, ptrdiff_t i0,
-                 ptrdiff_t panel, T *c, ptrdiff_t ldc, bool add)
+INLINE void tile(const int R, const int N, const bool keep, const piece *p, const piece *end,
+                 ptrdiff_t i0, ptrdiff_t panel, T *c, ptrdiff_t ldc, bool add)
 {
     V sum[MR][8];
     UNROLL
