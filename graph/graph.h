@@ -164,7 +164,7 @@ UR_API void ur_graph_budget(ur_graph *g, size_t bytes);
 /* Switches a rewrite of the planner off or on by name: "batch", "hoist", "split", "swap", "mmerge",
  * "kmerge", "nmerge", "fuse", "recompute", "chunk", "band", "views", "accumulate", "pack",
  * "segment", "schedule", "memory". Names in the environment variable UR_OFF (separated by commas)
- * are off from the start. Results stay the same within rounding. False: there is no such rewrite. */
+ * are off from the start. Results stay the same within rounding. False: no such rewrite. */
 UR_API bool ur_rewrite(ur_graph *g, const char *name, bool on);
 
 typedef struct ur_graph_stats {
@@ -253,8 +253,7 @@ UR_API ur_init ur_he_normal(void);      /* N(0, 2 / in) */
 UR_API ur_init ur_orthogonal(double gain);  /* rows or columns orthonormal   Saxe et al. 2014 */
 UR_API ur_init ur_identity(double gain);    /* gain on the main diagonal     Le et al. 2015 */
 
-/* A store of parameters: values and gradients of UR_F32 or UR_F64. It outlives the graphs that use
- * it. NULL when out of memory. */
+/* A store of parameters of UR_F32 or UR_F64, which outlives graphs. NULL when out of memory. */
 UR_API ur_params *ur_params_new(ur_type type, uint64_t seed);
 UR_API void ur_params_free(ur_params *ps);
 
@@ -280,12 +279,13 @@ UR_API ur_node ur_find(ur_params *ps, const char *name);        /* nil when ther
 UR_API const char *ur_param_name(ur_node W);
 UR_API void *ur_param_values(ur_node W);        /* in place; changing them: ur_params_changed */
 UR_API void *ur_param_gradient(ur_node W);      /* in place */
-/* A frozen parameter gets no gradient and no update. */
-UR_API void ur_freeze(ur_node W, bool frozen);
+UR_API void ur_freeze(ur_node W, bool frozen);  /* a frozen one gets no gradient and no update */
 UR_API bool ur_is_frozen(ur_node W);
-/* The whole blocks, for updates and reductions from outside; sealed by the call. */
+/* The whole blocks, for copies and reductions from outside; sealed by the call. Each has
+ * ur_block_elements numbers, more than all parameters have: between those lie zeros. */
 UR_API void *ur_values(ur_params *ps);
 UR_API void *ur_gradients(ur_params *ps);
+UR_API size_t ur_block_elements(const ur_params *ps);
 UR_API ur_type ur_params_type(const ur_params *ps);
 /* The rows (of axis 0) in which the gradient of an embedding may be non-zero, in order, *n of them;
  * NULL when any row may be. Valid until the next run. */

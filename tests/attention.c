@@ -145,7 +145,7 @@ TEST(padding_never_matters)
         n.masked = k % 2;
         ur_node scale = ur_param(ps, "scale", ur_constant(2), F);
         float q[B * F], x[S * B * F], y[2][B * F], d[2][S * B * F], dp[2][100] = { { 0 } };
-        const size_t p = ur_params_elements(ps);
+        const size_t p = ur_block_elements(ps);
         for (int i = 0; i < B * F; i++)
             q[i] = (float)test_uniform();
         for (int i = 0; i < S * B * F; i++)

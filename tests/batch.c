@@ -114,8 +114,8 @@ static size_t run(const model *m, record (*make_record)(ur_graph *, const model 
             memcpy(out + n, ur_data(r.kept[k]), ur_count(r.kept[k]) * sizeof *out);
             n += ur_count(r.kept[k]);
         }
-        memcpy(out + n, ur_gradients(m->ps), ur_params_elements(m->ps) * sizeof *out);
-        n += ur_params_elements(m->ps);
+        memcpy(out + n, ur_gradients(m->ps), ur_block_elements(m->ps) * sizeof *out);
+        n += ur_block_elements(m->ps);
         *merged = g->last_plan->merged[UR__BIT_batch];
     }
     ur_gradient_used(m->ps);

@@ -106,9 +106,9 @@ static inline void train(int threads, bytes *out, const sizes *s)
         out->failed += !ur_run(g);
         keep_node(out, loss);
         const size_t size = s->type == UR_F64 ? 8 : 4;
-        keep(out, ur_gradients(ps), ur_params_elements(ps) * size);
+        keep(out, ur_gradients(ps), ur_block_elements(ps) * size);
         out->failed += !ur_step(opt);
-        keep(out, ur_values(ps), ur_params_elements(ps) * size);
+        keep(out, ur_values(ps), ur_block_elements(ps) * size);
         for (int k = 0; k < n_states; k++)
             keep(out, ur_param_values(ur_params_at(states, k)),
                  ur_count(ur_params_at(states, k)) * size);

@@ -159,7 +159,7 @@ static uint64_t train(model *m, bool again)
 {
     static int32_t x[MOST_T * MOST_B], y[MOST_T * MOST_B];
     uint64_t h = 1;
-    const size_t n = ur_params_elements(m->ps);
+    const size_t n = ur_block_elements(m->ps);
     for (int k = 0; k < STEPS; k++) {
         if (k == 0 || !again) {
             record(m, k);
@@ -174,7 +174,7 @@ static uint64_t train(model *m, bool again)
         const float *d = ur_gradients(m->ps);
         h = fold(h, &loss, 1);
         h = fold(h, d, n);
-        h = fold(h, ur_values(m->states), ur_params_elements(m->states));
+        h = fold(h, ur_values(m->states), ur_block_elements(m->states));
         for (size_t i = 0; i < n; i++)
             v[i] -= 0.5f * d[i];
         ur_params_changed(m->ps);

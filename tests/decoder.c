@@ -127,7 +127,7 @@ static bool unroll_on(ur_graph *g, const translator *m, ur_params *ps, bool back
     ur_grad(&loss, NULL, 1, in, 2, d);
     bool ok = ur_run(g) && ur_read(d[0], out, M) && ur_read(d[1], out + M, X) &&
               ur_read(y, out + M + X, ur_count(y));
-    memcpy(gradient, ur_gradients(ps), ur_params_elements(ps) * sizeof *gradient);
+    memcpy(gradient, ur_gradients(ps), ur_block_elements(ps) * sizeof *gradient);
     ur_gradient_used(ps);
     return CHECK_STR(ur_error(g), NULL) && CHECK(ok);
 }
@@ -139,7 +139,7 @@ TEST(padding_never_matters)
         ur_graph *g = ur_graph_new(UR_F32, UR_TRAIN);
         translator m = make(ps, k / 2);
         static float memory[S * B * 2 * H], x[T * B * E], out[2][999], gradient[2][2000];
-        const size_t n = ur_params_elements(ps);
+        const size_t n = ur_block_elements(ps);
         REQUIRE(n <= 2000);
         for (int i = 0; i < S * B * 2 * H; i++)
             memory[i] = (float)test_uniform();

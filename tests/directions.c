@@ -173,7 +173,7 @@ TEST(padding_never_matters)
     ur_cell *f = ur_lstm(ps, "f", I, H), *k = ur_gru(ps, "k", I, H);
     static float x[STEPS * ROWS * I], y[2][STEPS * ROWS * 2 * H], d_x[2][STEPS * ROWS * I];
     static float gradient[2][1000];
-    const size_t n = ur_params_elements(ps);
+    const size_t n = ur_block_elements(ps);
     REQUIRE(n <= 1000);
     for (int i = 0; i < STEPS * ROWS * I; i++)
         x[i] = (float)test_uniform();

@@ -48,6 +48,45 @@ TEST(one_block_with_zeros_between)
     ur_params_free(empty);
 }
 
+/* Large parameters do not lie at equal distances, and whoever copies a block has all of them. */
+TEST(between_large_parameters_are_gaps)
+{
+    enum { N = 9, SIZE = 2048 };
+    ur_params *ps = ur_params_new(UR_F32, 5);
+    for (int i = 0; i < N; i++)
+        ur_param(ps, ur_namef(ps, "p%d", i), ur_constant(1 + i), SIZE);
+    const float *values = ur_values(ps), *end = values;
+    ptrdiff_t distance[N] = { 0 }, other = 0;
+    REQUIRE(values && ur_gradients(ps));
+    for (int i = 0; i < N; i++) {
+        const float *v = ur_param_values(ur_params_at(ps, i));
+        CHECK(v >= end && v < end + 8 * 16);
+        CHECK(zeros(end, (size_t)(v - end) * sizeof *v));
+        CHECK(v[0] == 1 + i && v[SIZE - 1] == 1 + i);
+        distance[i] = v - end;
+        other += distance[i] != distance[0];
+        end = v + SIZE;
+    }
+    CHECK(other > N / 2);
+    CHECK_INT(end - values, ur_block_elements(ps));
+    CHECK_INT(ur_params_elements(ps), N * SIZE);
+    CHECK(zeros(ur_gradients(ps), ur_block_elements(ps) * sizeof(float)));
+    ur_params_free(ps);
+}
+
+TEST(a_gap_too_is_counted_in_what_is_too_large)
+{
+    for (int n = 0; n < 8; n++) {
+        ur_params *ps = ur_params_new(UR_F64, 5);
+        for (int i = 0; i < n; i++)
+            ur_param(ps, ur_namef(ps, "p%d", i), ur_constant(0), 1);
+        ps->padded = PTRDIFF_MAX / 64 - 7;          /* as if they were that large */
+        CHECK(ur_is_nil(ur_param(ps, "last", ur_constant(0), 4096)));
+        CHECK_HAS(ur_error(ps), "\"last\" is [4096], too large beside the others");
+        ur_params_free(ps);
+    }
+}
+
 TEST(a_frozen_parameter_has_no_gradient)
 {
     ur_params *ps = ur_params_new(UR_F32, 5);
@@ -263,7 +302,8 @@ TEST(threads_seal_a_store_once)
     }
 }
 
-TEST_MAIN(T(one_block_with_zeros_between), T(a_frozen_parameter_has_no_gradient),
+TEST_MAIN(T(one_block_with_zeros_between), T(between_large_parameters_are_gaps),
+          T(a_gap_too_is_counted_in_what_is_too_large), T(a_frozen_parameter_has_no_gradient),
           T(frozen_stores_have_no_gradient_block), T(memory_of_the_store),
           T(a_failing_allocation_is_an_ordinary_error), T(a_store_grows_after_a_failed_sealing),
           T(unfreezing_without_memory), T(threads_seal_a_store_once))

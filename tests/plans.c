@@ -65,7 +65,7 @@ static bool tell(FILE *to, ur_graph *g, ur_params *ps, ur_node loss)
     bool ok = ur_run(g) && ur_print_plan(g, to);
     const unsigned char *bits = ok ? ur_gradients(ps) : NULL;
     uint64_t h = 0;
-    for (size_t i = 0; bits && i < ur_params_elements(ps) * sizeof(float); i++)
+    for (size_t i = 0; bits && i < ur_block_elements(ps) * sizeof(float); i++)
         h = (h ^ bits[i]) * 0x100000001b3u;
     fprintf(to, "loss %a, gradients %016llx\n", ur_value(loss), (unsigned long long)h);
     ur_clear(g);

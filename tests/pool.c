@@ -37,9 +37,9 @@ static void train_table(int threads, bytes *out, const ur_method *method)
         ur_backward(ur_sum(ur_tanh(ur_embed(embed, ur_ints(g, id, N)))));
         size_t n;
         out->failed += !ur_run(g) || !ur_param_rows(ur_params_at(ps, 0), &n) || !ur_step(opt);
-        keep(out, ur_values(ps), ur_params_elements(ps) * 4);
+        keep(out, ur_values(ps), ur_block_elements(ps) * 4);
         double squares = 0, norm = ur_gradient_norm(opt);
-        for (size_t i = 0; i < ur_params_elements(ps); i++)
+        for (size_t i = 0; i < ur_block_elements(ps); i++)
             squares += pow(((const float *)ur_gradients(ps))[i], 2);
         out->failed += !(fabs(norm - sqrt(squares)) < 1e-6 * norm);
         keep(out, &norm, sizeof norm);

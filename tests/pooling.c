@@ -107,7 +107,7 @@ TEST(padding_never_matters)
     ur_graph *g = ur_graph_new(UR_F32, UR_TRAIN);
     pool p = { .layer = ur_pooling_new(ps, "pool", I, A), .lengths = lengths };
     ur_node scale = ur_param(ps, "scale", ur_constant(2), I);
-    const size_t n = ur_params_elements(ps);
+    const size_t n = ur_block_elements(ps);
     for (p.form = 0; p.form < FORMS; p.form++) {
         float x[STEPS * ROWS * I], y[2][ROWS * I], d_x[2][STEPS * ROWS * I], d[2][100];
         for (int i = 0; i < STEPS * ROWS * I; i++)

@@ -50,7 +50,7 @@ TEST(gradients_reach_back_k2_steps)
         ur_cell *cell = stack(ps);
         ur_params *st = ur_cell_states(cell, B);
         double x[LONG * B * I], d[300];
-        const size_t n = ur_params_elements(ps);
+        const size_t n = ur_block_elements(ps);
         REQUIRE(n <= 300);
         fill(x, LONG * B * I);
         for (int begin = 0; begin + k2 <= LONG; begin += k1) {

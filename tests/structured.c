@@ -190,8 +190,8 @@ TEST(padding_never_matters)
             CHECK(ur_read(loss, to, 1) && ur_read(s, to + size, ROWS) &&
                   ur_read(d, to + 5 * size, n) && ur_read(path, to + (5 + n) * size, STEPS * ROWS));
             to += (5 + n) * size + 4 * STEPS * ROWS;
-            memcpy(to, ur_gradients(ps), ur_params_elements(ps) * size);
-            to += ur_params_elements(ps) * size;
+            memcpy(to, ur_gradients(ps), ur_block_elements(ps) * size);
+            to += ur_block_elements(ps) * size;
             memset(to, 0, (size_t)(got[k] + sizeof got[k] - to));
             ur_gradient_used(ps);
         }

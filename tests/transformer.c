@@ -268,7 +268,7 @@ static bool run(ur_graph *g, const model *m, ur_params *ps, bool padded, float *
     bool ok = CHECK(ur_run(g)) && CHECK_STR(ur_error(g), NULL) &&
               ur_read(out[0], y, MOST * ROWS * D) && ur_read(by[0], d, MOST * ROWS * D) &&
               ur_read(by[1], d + MOST * ROWS * D, 3 * ROWS * D);
-    memcpy(gradient, ur_gradients(ps), ur_params_elements(ps) * sizeof *gradient);
+    memcpy(gradient, ur_gradients(ps), ur_block_elements(ps) * sizeof *gradient);
     ur_gradient_used(ps);
     return ok;
 }
@@ -282,7 +282,7 @@ TEST(padding_never_matters)
         model m = make_model(ps, post);
         m.lengths = ragged, m.m_lengths = m_ragged;
         static float y[2][VALUES], d[2][INPUTS], gradient[2][2000];
-        const size_t n = ur_params_elements(ps);
+        const size_t n = ur_block_elements(ps);
         REQUIRE(n <= 2000);
         for (int k = 0; k < 2; k++)
             REQUIRE(run(g, &m, ps, k, y[k], d[k], gradient[k]));
