@@ -197,8 +197,9 @@ static outcome leave_out(uint64_t seed, kit_progress *bar)
     outcome o = { 0 };
     build(&m, seed);
     ur_graph *g = kit_run_graph(UR_TRAIN), *asking = kit_run_graph(UR_INFER);
-    size_t size = ur_params_elements(m.params) * sizeof(float);
-    float *start = kit_zeros(size, 1), *values = ur_values(m.params);
+    float *values = ur_values(m.params);
+    size_t size = ur_block_elements(m.params) * sizeof *values;
+    float *start = kit_zeros(size, 1);
     memcpy(start, values, size);
     for (int fold = 0; fold < (folds > 0 ? folds : set.n) && !kit_interrupted; fold++) {
         memcpy(values, start, size);
