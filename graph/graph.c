@@ -25,7 +25,7 @@ ur_graph *ur_graph_new(ur_type precision, int mode)
     g->threads = 1;
     g->into = &g->tape;
     ur_plan_cache_limit(g, (size_t)256 << 20);
-    g->off = ur__rewrites_named(getenv("UR_OFF"));
+    ur__switch_off(g, getenv("UR_OFF"));
     return g;
 }
 

@@ -164,7 +164,7 @@ UR_API void ur_graph_budget(ur_graph *g, size_t bytes);
 /* Switches a rewrite of the planner off or on by name: "batch", "hoist", "split", "swap", "mmerge",
  * "kmerge", "nmerge", "fuse", "recompute", "chunk", "band", "views", "accumulate", "pack",
  * "segment", "schedule", "memory". Names in the environment variable UR_OFF (separated by commas)
- * are off from the start. Results stay the same within rounding. False: no such rewrite. */
+ * are off from the start and must exist. Results stay the same within rounding. False: no such. */
 UR_API bool ur_rewrite(ur_graph *g, const char *name, bool on);
 
 typedef struct ur_graph_stats {

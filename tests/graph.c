@@ -171,6 +171,28 @@ TEST(rewrites_change_nothing)
     ur_params_free(ps);
 }
 
+/* A name that is none would leave on what somebody looks for a fault in. */
+TEST(the_environment_switches_off)
+{
+    static const struct { const char *list, *unknown; } cases[] = {
+        { "", NULL }, { "fuse,kmerge", NULL }, { ",views,", NULL }, { "fuze", "\"fuze\"" },
+        { "fuse,kmerg,views", "\"kmerg\"" }, { "fuse, views", "\" views\"" },
+    };
+    const char *before = getenv("UR_OFF");
+    char old[200] = "";
+    snprintf(old, sizeof old, "%s", before ? before : "");
+    for (size_t k = 0; k < sizeof cases / sizeof *cases; k++) {
+        setenv("UR_OFF", cases[k].list, 1);
+        ur_graph *g = ur_graph_new(UR_F32, UR_TRAIN);
+        CHECK(!ur_error(g) == !cases[k].unknown);
+        if (cases[k].unknown)
+            CHECK_HAS(ur_error(g), cases[k].unknown);
+        CHECK((g->off != 0) == (strchr(cases[k].list, 's') != NULL));
+        ur_graph_free(g);
+    }
+    setenv("UR_OFF", old, 1);
+}
+
 TEST(plans_are_cached_and_bounded)
 {
     ur_params *ps = ur_params_new(UR_F64, 3);
@@ -281,6 +303,7 @@ TEST(prints_and_draws)
 
 TEST_MAIN(T(runs_lazily_and_reads), T(refuses_a_value_that_changed), T(sections),
           T(states_chain_over_replays), T(stale_and_foreign_nodes), T(rewrites_change_nothing),
-          T(plans_are_cached_and_bounded), T(plans_that_come_again_get_more_room),
+          T(the_environment_switches_off), T(plans_are_cached_and_bounded),
+          T(plans_that_come_again_get_more_room),
           T(plans_of_new_tapes_are_kept_when_they_come_again),
           T(watch_names_the_culprit), T(prints_and_draws))

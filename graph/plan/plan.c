@@ -18,17 +18,19 @@ static int rewrite_of(const char *name, size_t length)
     return -1;
 }
 
-uint32_t ur__rewrites_named(const char *list)
+void ur__switch_off(ur_graph *g, const char *list)
 {
-    uint32_t bits = 0;
     while (list && *list) {
         size_t n = strcspn(list, ",");
         int k = rewrite_of(list, n);
         if (k >= 0)
-            bits |= 1u << k;
+            g->off |= 1u << k;
+        else if (n > 0)
+            ur__fail(&g->owner, "graph_new: UR_OFF in the environment: there is no rewrite "
+                     "\"%.*s\"; names are those of ur_rewrite, commas between them",
+                     n < 80 ? (int)n : 80, list);
         list += n + (list[n] == ',');
     }
-    return bits;
 }
 
 bool ur_rewrite(ur_graph *g, const char *name, bool on)

@@ -41,7 +41,7 @@ typedef struct ur__limits {
 } ur__limits;
 extern ur__limits ur__limit;
 
-uint32_t ur__rewrites_named(const char *list);          /* the bits of a comma-separated list */
+void ur__switch_off(ur_graph *g, const char *list);     /* rewrites by names, commas between */
 static inline bool ur__on(const ur_graph *g, int bit) { return !(g->off >> bit & 1); }
 
 /* ---------------------------------------------------------------------------------------- steps */
