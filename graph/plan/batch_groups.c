@@ -270,14 +270,15 @@ static bool seat_all(ur__batching *b)
     return true;
 }
 
-/* Whether two nodes of one depth, or the later of the lesser one, could start a group with the same
- * parameter. If not, as with the steps of one recurrence, no groups need be formed. */
+/* Whether two nodes of one depth may start a group with the same parameter. Surely not where those
+ * of each parameter lie deeper one after another, as the steps of one recurrence do: then no groups
+ * need be formed. */
 static bool can_start(ur__batching *b, bool *can)
 {
     const ur__tape *t = b->t;
     uint32_t *const depth = ur__bump_take(&b->e->g->scratch, (b->n + 1) * sizeof *depth);
-    uint32_t *const most = ur__bump_alloc(&b->e->g->scratch, (b->n + 1) * sizeof *most);
-    if (!depth || !most)
+    uint32_t *const last = ur__bump_alloc(&b->e->g->scratch, (b->n + 1) * sizeof *last);
+    if (!depth || !last)
         return ur__out_of_memory(&b->e->g->owner);
     for (uint32_t id = 0; id < b->n && !*can; id++) {
         const ur__node *x = &t->node[id];
@@ -288,9 +289,9 @@ static bool can_start(ur__batching *b, bool *can)
         depth[id] = d;
         if (!ur__starts_group(x) || !groupable(b, x, id))
             continue;
-        uint32_t *const seen = &most[in[x->op->kind == UR_CONTRACTION]];
-        *can = d <= *seen;
-        *seen = d;
+        uint32_t *const before = &last[in[x->op->kind == UR_CONTRACTION]];
+        *can = d <= *before;
+        *before = d;
     }
     return true;
 }

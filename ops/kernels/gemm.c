@@ -167,60 +167,73 @@ static bool near(ptrdiff_t k, ptrdiff_t stride)
     return elements <= NEAR / (ptrdiff_t)sizeof(T);
 }
 
-void KERNEL(gemm)(ptrdiff_t m, ptrdiff_t n, const ur__segment *s, ptrdiff_t n_segments,
-                  bool accumulate, void *c, ptrdiff_t ldc, void *scratch)
+/* How a product is walked. */
+typedef struct manner {
+    ptrdiff_t total;                    /* K of all segments */
+    bool all_packed, in_place_b, in_place_a, flips;
+} manner;
+
+static manner manner_of(ptrdiff_t m, ptrdiff_t n, const ur__segment *s, ptrdiff_t n_segments)
 {
-    ptrdiff_t total = 0, count = 0;
-    bool all_packed = true, in_place_b = true, in_place_a = true, by_columns = false;
-    bool flips = worth_flipping(m, n);
+    manner w = { 0, true, true, true, worth_flipping(m, n) };
+    bool by_columns = false;
+    ptrdiff_t count = 0;
     for (ptrdiff_t i = 0; i < n_segments; i++) {
         const ur__segment *t = &s[i];
         if (t->k <= 0)
             continue;
-        total += t->k;
+        w.total += t->k;
         count++;
         const bool packed = t->b_k == 0 && t->b_n == 0;
-        all_packed = all_packed && packed;
+        w.all_packed = w.all_packed && packed;
         /* Tiles may read rows where they are. Columns, and the rows of B, are worth a copy when
          * they are read more than once and are not near, or where it makes one piece of many short
          * ones. */
-        in_place_b = in_place_b && (packed ? m <= MR
-                                           : t->b_n == 1 && (m <= MR || near(t->k, t->b_k)));
-        in_place_a = in_place_a && (t->a_k == 1 || (t->a_m == 1 && (m <= MR || n <= NR ||
-                                                                    near(t->k, t->a_k))));
+        w.in_place_b = w.in_place_b && (packed ? m <= MR
+                                               : t->b_n == 1 && (m <= MR || near(t->k, t->b_k)));
+        w.in_place_a = w.in_place_a &&
+                       (t->a_k == 1 ||
+                        (t->a_m == 1 && (m <= MR || n <= NR || near(t->k, t->a_k))));
         by_columns = by_columns || t->a_k != 1;
-        flips = flips && t->a_k == 1 && t->b_k == 1 && t->b_n != 1;
+        w.flips = w.flips && t->a_k == 1 && t->b_k == 1 && t->b_n != 1;
     }
-    in_place_b = in_place_b && (all_packed || m == 1 || total >= SHORT * count);
-    in_place_a = in_place_a && (!by_columns || total >= SHORT * count);
+    w.in_place_b = w.in_place_b && (w.all_packed || m == 1 || w.total >= SHORT * count);
+    w.in_place_a = w.in_place_a && (!by_columns || w.total >= SHORT * count);
+    return w;
+}
+
+void KERNEL(gemm)(ptrdiff_t m, ptrdiff_t n, const ur__segment *s, ptrdiff_t n_segments,
+                  bool accumulate, void *c, ptrdiff_t ldc, void *scratch)
+{
+    const manner w = manner_of(m, n, s, n_segments);
     if (m <= 0 || n <= 0)
         return;
-    if (total == 0) {
+    if (w.total == 0) {
         if (!accumulate)
             clear(m, n, c, ldc);
         return;
     }
     char *at = scratch;
     job j = {
-        .s = s, .end = s + n_segments, .block = ur__gemm_block(total),
-        .m = m, .n = n, .c = c, .ldc = ldc, .add = accumulate, .pack_a = !in_place_a,
+        .s = s, .end = s + n_segments, .block = ur__gemm_block(w.total),
+        .m = m, .n = n, .c = c, .ldc = ldc, .add = accumulate, .pack_a = !w.in_place_a,
         .pieces = (piece *)at, .packed_pieces = (piece *)(at + PIECES_BYTES),
         .keeping_pieces = (piece *)(at + 2 * PIECES_BYTES),
         .packed_a = (T *)(at + 3 * PIECES_BYTES),
         .packed_b = (T *)(at + 3 * PIECES_BYTES + A_BYTES),
     };
-    if (all_packed) {
+    if (w.all_packed) {
         const ptrdiff_t rows = chunk_rows(m);
         for (ptrdiff_t i = 0; i < m; i += rows, j.c += rows * ldc, j.row += rows) {
             j.m = least(m - i, rows);
-            if (!j.pack_a && j.m * total <= IN_PLACE)
+            if (!j.pack_a && j.m * w.total <= IN_PLACE)
                 run_panels(&j);
             else
                 run(&j);
         }
-    } else if (flips) {
+    } else if (w.flips) {
         run_flipped(j);
-    } else if (in_place_b) {
+    } else if (w.in_place_b) {
         const ptrdiff_t whole = n / NR * NR;
         if (whole)
             run_columns(j, 0, whole, false);
