@@ -117,19 +117,25 @@ static void record(ur_graph *g, const ur_node in[], ur_node out[], void *ctx)
     out[0] = attend(n, in[0], in[1], &out[1]);
 }
 
+/* Every score, one query a row or several, over 1, 2 and 5 places, all of which count, or those
+ * within lengths, or those of a mask. */
 TEST(gradients)
 {
-    static const int steps[] = { 1, 2, 5, S };
-    for (int k = 0; k < SCORES * 4; k++) {
+    static const struct { int S; int lengths[B]; } places[] = {
+        { 1, { 1, 0, 1 } }, { 2, { 2, 0, 1 } }, { 5, { 2, 0, 5 } },
+    };
+    for (int k = 0; k < SCORES * 3 * 3 * 2; k++) {
+        const int which = k / SCORES % 3, limit = k / SCORES / 3 % 3, several = k / SCORES / 9;
         ur_params *ps = ur_params_new(UR_F32, 7);
-        net n = make(ps, k / 4);
-        n.lengths = k % 4 == 3 ? lengths : NULL;
-        n.masked = k % 8 == 3;
-        ur_check_options o = { .in = { ur_in("q", T, B, F), ur_in("x", steps[k % 4], B, F) },
+        net n = make(ps, k % SCORES);
+        n.lengths = limit ? places[which].lengths : NULL;
+        n.masked = limit == 2;
+        ur_check_options o = { .in = { ur_in("q", B, F), ur_in("x", places[which].S, B, F) },
                                .outputs = 2, .ctx = &n, .order = 2 };
-        if (k % 2)
-            o.in[0].shape = (ur_shape){ 2, { B, F } };
-        passes("attention", ur_check_with(record, &o));
+        if (several)
+            o.in[0].shape = (ur_shape){ 3, { T, B, F } };
+        if (!passes("attention", ur_check_with(record, &o)))
+            printf("  score %d, %d places, limit %d\n", k % SCORES, places[which].S, limit);
         ur_params_free(ps);
     }
 }

@@ -150,18 +150,24 @@ static void both_ways(ur_graph *g, const ur_node in[], ur_node out[], void *ctx)
     ur_bidirectional_apart(p->forward, p->backward, in[0], p->lengths, s, out + 4, y);
 }
 
+/* Every merge at T = 1, 2, 5, of equal rows and of ragged ones. */
 TEST(gradients_of_both_ways)
 {
-    static const int steps[] = { 1, 2, 5, 5 };
+    const struct { int T; const int *n; } cases[] = {
+        { 1, NULL }, { 1, (const int[]){ 1, 0, 1, 1 } },
+        { 2, NULL }, { 2, (const int[]){ 1, 0, 2, 0 } },
+        { STEPS, NULL }, { STEPS, lengths },
+    };
     ur_params *ps = ur_params_new(UR_F32, 3);
     pair p = { .forward = ur_lstm(ps, "f", I, H), .backward = ur_gru(ps, "k", I, H) };
-    for (int k = 0; k < 4; k++) {
-        p.lengths = k == 3 ? lengths : NULL;
-        p.merge = (ur_merge)k;
-        passes("both ways", ur_check(both_ways, .in = { ur_in("x", steps[k], ROWS, I),
-                   ur_in("h", ROWS, H), ur_in("c", ROWS, H), ur_in("k", ROWS, H) },
-               .outputs = 7, .ctx = &p, .order = 2));
-    }
+    for (int k = 0; k < 6; k++)
+        for (int merge = UR_MERGE_CONCAT; merge <= UR_MERGE_MAXIMUM; merge++) {
+            p.lengths = cases[k].n;
+            p.merge = (ur_merge)merge;
+            passes("both ways", ur_check(both_ways, .in = { ur_in("x", cases[k].T, ROWS, I),
+                       ur_in("h", ROWS, H), ur_in("c", ROWS, H), ur_in("k", ROWS, H) },
+                   .outputs = 7, .ctx = &p, .order = 2));
+        }
     ur_params_free(ps);
 }
 
