@@ -197,16 +197,21 @@ static void translate(ur_graph *g, const ur_node in[], ur_node out[], void *ctx)
                                  m->m_lengths);
 }
 
+/* Both places of the normalisation at 1, 2 and 5 steps, of equal rows and of ragged ones. */
 TEST(gradients)
 {
-    static const int steps[] = { 1, 2, MOST, MOST };
-    for (int k = 0; k < 4; k++) {
+    static const struct { int T; int lengths[ROWS]; } cases[] = {
+        { 1, { 1, 0, 1 } }, { 2, { 1, 0, 2 } }, { MOST, { 5, 0, 2 } },
+    };
+    for (int k = 0; k < 3 * 2 * 2; k++) {
+        const int steps = cases[k % 3].T;
         ur_params *ps = ur_params_new(UR_F64, 5);
-        model m = make_model(ps, k % 2);
-        if (k == 3)
-            m.lengths = ragged, m.m_lengths = m_ragged;
-        ur_check_options o = { .in = { ur_in("x", steps[k], ROWS, D), ur_in("m", 3, ROWS, D) },
-                               .outputs = 4, .ctx = &m, .order = k < 2 ? 2 : 1, .elements = 24 };
+        model m = make_model(ps, k / 3 % 2);
+        if (k / 6)
+            m.lengths = cases[k % 3].lengths, m.m_lengths = m_ragged;
+        ur_check_options o = { .in = { ur_in("x", steps, ROWS, D), ur_in("m", 3, ROWS, D) },
+                               .outputs = 4, .ctx = &m, .order = steps == 2 ? 2 : 1,
+                               .elements = steps == 2 ? 24 : 64 };
         passes("transformer", ur_check_with(translate, &o));
         ur_params_free(ps);
     }
