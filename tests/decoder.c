@@ -164,30 +164,44 @@ TEST(padding_never_matters)
 
 /* ------------------------------------------------------------------------------------ gradients */
 
+/* The logits, what was looked at in every step, and every last state; one after the other. */
+enum { OUTPUTS = 5 };
+
 static void loss_of(ur_graph *g, const ur_node in[], ur_node out[], void *ctx)
 {
     const translator *m = ctx;
-    ur_node s[3];
+    const int steps = ur_dim(in[1], 0);
+    ur_node s[3] = { UR_NIL, UR_NIL, UR_NIL }, weights[T];
     ur_memory memory = encode(g, m, in[0], s);
-    out[0] = ur_teach_at(UR_AT("ids"), ur_decoder_on(m->d, memory, NULL), in[1], m->to_lengths, s,
-                         &m->teaching);
-    out[1] = s[1];
+    out[0] = ur_teach_at(UR_AT("ids"), ur_decoder_on(m->d, memory, weights), in[1], m->to_lengths,
+                         s, &m->teaching);
+    if (ur_is_nil(out[0]))
+        return;                     /* without memory nothing was put into weights */
+    out[1] = ur_stack(weights, steps);
+    for (int k = 0; k < 3; k++)
+        out[2 + k] = k < m->d.cell->n_states ? s[k] : s[0];
 }
 
 TEST(gradients)
 {
-    static const int steps[] = { 1, 2, T, T };
-    for (int k = 0; k < HOWS * 4; k++) {
+    static const struct { int T, to[B]; } cases[] = {
+        { 1, { 1, 0, 1, 1 } }, { 2, { 2, 1, 0, 2 } }, { T, { 2, 5, 1, 0 } },
+    };
+    static const ur_teaching ways[] = {
+        { .ratio = 1 }, { .ratio = 0.5 }, { .ratio = 0.5, .per_sequence = true },
+    };
+    for (int k = 0; k < HOWS * 3 * 3 * 2; k++) {
+        const int which = k / HOWS % 3, ragged = k / HOWS / 9;
         ur_params *ps = ur_params_new(UR_F32, 7);
         translator m = make(ps, k % HOWS);
-        if (k / HOWS == 3)
-            m.from_lengths = from_lengths, m.to_lengths = to_lengths;
-        m.teaching.ratio = k % 2 ? 1 : 0.5;
-        m.teaching.per_sequence = k % 4 == 2;
+        if (ragged)
+            m.from_lengths = from_lengths, m.to_lengths = cases[which].to;
+        m.teaching = ways[k / HOWS / 3 % 3];
         ur_check_options o = { .in = { ur_in_ints("x", V, S, B), { .name = "y", .below = V } },
-                               .outputs = 2, .ctx = &m, .elements = 32 };
-        o.in[1].shape = (ur_shape){ 2, { steps[k / HOWS], B } };
-        passes("translator", ur_check_with(loss_of, &o));
+                               .outputs = OUTPUTS, .ctx = &m, .elements = 16 };
+        o.in[1].shape = (ur_shape){ 2, { cases[which].T, B } };
+        if (!passes("translator", ur_check_with(loss_of, &o)))
+            printf("  how %d, %d steps, ragged %d\n", k % HOWS, cases[which].T, ragged);
         ur_params_free(ps);
     }
 }
@@ -197,7 +211,7 @@ TEST(gradients)
 static bool update(ur_graph *g, const translator *m, int32_t *source, int32_t *target)
 {
     ur_clear(g);
-    ur_node out[2], in[2] = { ur_ints(g, source, S, B), ur_ints(g, target, T, B) };
+    ur_node out[OUTPUTS], in[2] = { ur_ints(g, source, S, B), ur_ints(g, target, T, B) };
     loss_of(g, in, out, (void *)m);
     ur_backward(ur_cross_entropy(out[0], in[1]));
     return ur_run(g);
