@@ -85,6 +85,34 @@ TEST(dropout_on_outputs)
     ur_params_free(ps);
 }
 
+/* One mask for a sequence is that of the whole row, too, where rows end at different steps. */
+TEST(one_mask_for_rows_of_any_length)
+{
+    enum { MANY = 20, ROWS = 3, STEPS = 5 };
+    static const int lengths[ROWS] = { 3, 5, 0 };
+    for (int k = 0; k < 4; k++) {
+        ur_params *ps = ur_params_new(UR_F64, 7);
+        ur_graph *g = ur_graph_new(UR_F64, UR_TRAIN);
+        ur_cell *cell = ur_dropout_cell_sequence(ur_gru(ps, "gru", I, MANY), 0.5);
+        double x[STEPS * ROWS * I];
+        bool zero[STEPS * ROWS * MANY];
+        int dropped = 0;
+        fill(x, STEPS * ROWS * I);
+        const int *n = k < 2 ? lengths : NULL;
+        ur_node in = ur_input(g, x, STEPS, ROWS, I);
+        zeros_of(k % 2 ? ur_unroll_backward(cell, in, n, NULL)
+                       : ur_unroll_lengths(cell, in, n, NULL), zero, STEPS * ROWS * MANY);
+        for (int i = 0; i < STEPS * ROWS * MANY; i++) {
+            const int b = i / MANY % ROWS, t = i / MANY / ROWS;
+            CHECK_INT(zero[i], (n && t >= lengths[b]) || zero[i % (ROWS * MANY)]);
+            dropped += t == 0 && zero[i];
+        }
+        CHECK(dropped > MANY && dropped < ROWS * MANY - (k < 2 ? 0 : MANY));
+        ur_graph_free(g);
+        ur_params_free(ps);
+    }
+}
+
 /* --------------------------------------------------------------------------------- construction */
 
 TEST(errors_of_construction)
@@ -188,5 +216,6 @@ TEST(layers_use_the_public_headers_alone)
     CHECK(files > 10);
 }
 
-TEST_MAIN(T(a_stack_is_one_on_top_of_the_other), T(dropout_on_outputs), T(errors_of_construction),
+TEST_MAIN(T(a_stack_is_one_on_top_of_the_other), T(dropout_on_outputs),
+          T(one_mask_for_rows_of_any_length), T(errors_of_construction),
           T(sizes_beyond_the_largest), T(layers_use_the_public_headers_alone))

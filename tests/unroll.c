@@ -109,6 +109,40 @@ TEST(rows_of_different_lengths_are_rows_alone)
     }
 }
 
+/* Padding of NaN and padding of numbers: the same bits of all that is read, gradients too. */
+TEST(padding_never_matters)
+{
+    for (int k = 0; k < CELLS; k++) {
+        ur_params *ps = ur_params_new(UR_F64, 7);
+        ur_graph *g = ur_graph_new(UR_F64, UR_TRAIN);
+        ur_cell *cell = cells[k].make(ps, cells[k].name, I, H);
+        const size_t n = ur_params_elements(ps);
+        static batch a, b;
+        double d[100];
+        REQUIRE(n <= 100);
+        fill(a.x[0][0], STEPS * ROWS * I);
+        fill(a.h[0][0], 2 * ROWS * H);
+        fill(a.weight[0][0], STEPS * ROWS * H);
+        b = a;
+        for (int r = 0; r < ROWS; r++)
+            for (int t = lengths[r]; t < STEPS; t++)
+                b.x[t][r][0] = b.x[t][r][1] = b.x[t][r][2] = NAN;
+        REQUIRE(run_batch(g, cell, &a, STEPS, ROWS, lengths));
+        memcpy(d, ur_gradients(ps), n * sizeof *d);
+        ur_gradient_used(ps);
+        REQUIRE(run_batch(g, cell, &b, STEPS, ROWS, lengths));
+        CHECK_MEM(d, ur_gradients(ps), n * sizeof *d);
+        CHECK_MEM(a.y, b.y, sizeof a.y);
+        CHECK_MEM(a.last, b.last, sizeof a.last);
+        CHECK_MEM(a.all, b.all, sizeof a.all);
+        CHECK_MEM(a.d_x, b.d_x, sizeof a.d_x);
+        CHECK_MEM(a.d_h, b.d_h, sizeof a.d_h);
+        CHECK_MEM(&a.loss, &b.loss, sizeof a.loss);
+        ur_graph_free(g);
+        ur_params_free(ps);
+    }
+}
+
 TEST(lengths_at_the_edges)
 {
     ur_params *ps = ur_params_new(UR_F64, 7);
@@ -326,6 +360,6 @@ TEST(steady_state_takes_no_memory)
     counting_end();
 }
 
-TEST_MAIN(T(rows_of_different_lengths_are_rows_alone), T(lengths_at_the_edges), T(carried_states),
-          T(errors_of_unroll), T(errors_inside_a_cell), T(without_memory),
-          T(steady_state_takes_no_memory))
+TEST_MAIN(T(rows_of_different_lengths_are_rows_alone), T(padding_never_matters),
+          T(lengths_at_the_edges), T(carried_states), T(errors_of_unroll),
+          T(errors_inside_a_cell), T(without_memory), T(steady_state_takes_no_memory))

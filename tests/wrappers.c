@@ -251,6 +251,46 @@ static ur_cell *wrapped(ur_params *ps)
     return ur_stacked("both", (ur_cell *[]){ ur_projected(low, I), high }, 2, 0.1);
 }
 
+/* Other numbers beyond the lengths, NaN among them: the same bits, whatever is drawn in a step. */
+TEST(padding_never_matters)
+{
+    enum { STATES = 3, X = T * B * I };
+    for (int backward = 0; backward < 2; backward++) {
+        ur_params *ps = ur_params_new(UR_F32, 1);
+        ur_graph *g = ur_graph_new(UR_F32, UR_TRAIN);
+        ur_cell *cell = wrapped(ps);
+        const size_t n = ur_params_elements(ps);
+        float x[X], got[2][2 * X + 3 * T * B * I], gradient[2][300];
+        REQUIRE(n <= 300 && cell->n_states == STATES && cell->outputs == I);
+        memset(got, 0, sizeof got);
+        for (int i = 0; i < X; i++)
+            x[i] = (float)test_uniform();
+        for (int k = 0; k < 2; k++) {
+            for (int i = 0; k && i < X; i++)
+                if (i / I / B >= lengths[i / I % B])
+                    x[i] = NAN;
+            ur_clear(g);
+            ur_set_run_number(g, 0);
+            ur_node in = ur_input(g, x, T, B, I), all[STATES], d;
+            ur_node y = backward ? ur_unroll_backward_states(cell, in, lengths, NULL, all)
+                                 : ur_unroll_states(cell, in, lengths, NULL, all);
+            ur_node loss = ur_backward(ur_sum(ur_square(y)));
+            ur_grad(&loss, NULL, 1, &in, 1, &d);
+            float *to = got[k];
+            REQUIRE(ran(g) && ur_read(y, to, X) && ur_read(d, to + X, X));
+            to += 2 * X;
+            for (int i = 0; i < STATES; to += ur_count(all[i++]))
+                REQUIRE(ur_read(all[i], to, ur_count(all[i])));
+            memcpy(gradient[k], ur_gradients(ps), n * sizeof **gradient);
+            ur_gradient_used(ps);
+        }
+        CHECK_MEM(got[0], got[1], sizeof got[0]);
+        CHECK_MEM(gradient[0], gradient[1], n * sizeof **gradient);
+        ur_graph_free(g);
+        ur_params_free(ps);
+    }
+}
+
 TEST(without_memory)
 {
     for (long call = 1; ; call++) {
@@ -310,4 +350,5 @@ TEST(steady_state_takes_no_memory)
 TEST_MAIN(T(zoneout_keeps_units), T(zoneout_at_inference_is_the_expectation),
           T(zoneout_rates_are_data), T(a_residual_adds_its_input),
           T(a_projection_is_of_the_output), T(initial_states_are_learnt),
-          T(errors_of_construction), T(without_memory), T(steady_state_takes_no_memory))
+          T(errors_of_construction), T(padding_never_matters), T(without_memory),
+          T(steady_state_takes_no_memory))
