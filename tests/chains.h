@@ -9,6 +9,11 @@
 enum { STEPS = 5, ROWS = 4, LABELS = 3 };
 static const int ragged[ROWS] = { 3, 0, 5, 1 };
 
+/* Steps that gradients are checked at, and lengths of such rows. */
+static const struct { int T, n[ROWS]; } checked[] = {
+    { 1, { 1, 0, 1, 0 } }, { 2, { 1, 0, 2, 2 } }, { 5, { 3, 0, 5, 1 } },
+};
+
 static inline void fill(double *x, int n, double scale)
 {
     for (int i = 0; i < n; i++)

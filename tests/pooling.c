@@ -88,13 +88,16 @@ static void record(ur_graph *g, const ur_node in[], ur_node out[], void *ctx)
 
 TEST(gradients)
 {
-    static const int steps[] = { 1, 2, STEPS, STEPS };
+    static const struct { int T, n[ROWS]; } cases[] = {
+        { 1, { 1, 0, 1, 1, 0 } }, { 2, { 1, 0, 2, 2, 1 } }, { STEPS, { 5, 0, 2, 1, 3 } },
+    };
     ur_params *ps = ur_params_new(UR_F64, 7);
     pool p = { .layer = ur_pooling_new(ps, "pool", I, A) };
     for (p.form = 0; p.form < FORMS; p.form++)
-        for (int k = 0; k < 4; k++) {
-            p.lengths = k == 3 ? lengths : NULL;
-            passes("pool", ur_check(record, .in = { ur_in_apart("x", -1, 1, steps[k], ROWS, I) },
+        for (int k = 0; k < 6; k++) {
+            const int steps = cases[k % 3].T;
+            p.lengths = k < 3 ? NULL : cases[k % 3].n;
+            passes("pool", ur_check(record, .in = { ur_in_apart("x", -1, 1, steps, ROWS, I) },
                                     .outputs = 1 + (p.form == ATTENTION), .ctx = &p, .order = 2));
         }
     ur_params_free(ps);
