@@ -9,7 +9,8 @@
 #include <time.h>
 
 /* A program's run in a second or less. `loss`: what stands before each loss that the program
- * prints; NULL where it keeps a log. The last loss is at most `falls` times the first. */
+ * prints; NULL where it keeps a log. The last loss is at most `falls` times the first. Without data
+ * the first line says that the task is synthetic. */
 typedef struct {
     const char *name, *arguments, *loss, *prints;
     double falls;
@@ -21,6 +22,10 @@ static const example examples[] = {
       0.9 },
     { "caption", "--updates 30 --features 24 --hidden 24 --batch 8 --lr 0.01 --tested 8", NULL,
       "answers right", 0.9 },
+    { "caption", "--task shape --updates 100 --features 64 --batch 8 --lr 0.01 --noise 0 "
+      "--tested 8", NULL, "answers right", 0.9 },
+    { "caption", "--task motion --updates 60 --features 64 --hidden 64 --batch 8 --lr 0.01 "
+      "--tested 4", NULL, "answers right", 0.98 },
     { "copy", "--length 5 --recall 1 --hidden 16 --updates 200", NULL, "synthetic", 0.5 },
     { "dna", "--folds 2 --seeds 1 --updates 25 --lr 2e-2 --threads 1", "loss ", "synthetic", 0.8 },
     { "forecast", "--epochs 4 --hidden 8", NULL, "AR(12)", 0.97 },
@@ -32,6 +37,8 @@ static const example examples[] = {
     { "newcell", "--updates 500", NULL, "gradients: 252 numbers of 8 tensors", 0.1 },
     { "sentiment", "--model window --folds 1 --updates 60 --lr 1e-2 --embed 32 --hidden 32", NULL,
       "synthetic", 0.8 },
+    { "sentiment", "--model bow --folds 1 --updates 120 --lr 3e-2 --embed 32", NULL, "bow, mean",
+      0.9 },
     { "sentiment", "--folds 1 --updates 60 --lr 1e-2 --embed 32 --hidden 32", NULL, "bilstm, mean",
       0.9 },
     { "speech", "--updates 20 --hidden 16 --batch 4 --letters 2 --lr 0.01 --tested 4", NULL,
@@ -45,10 +52,14 @@ static const example examples[] = {
     { "transformer", "--updates 60 --width 16 --layers 2 --block 16 --lr 1e-2 --sample 20", NULL,
       "transformer  ", 0.9 },
     { "trees", "--updates 60 --hidden 32 --lr 0.01", NULL, "held-out expressions", 0.8 },
+    { "trees", "--task logic --updates 60 --hidden 32 --lr 0.01", NULL, "held-out expressions",
+      0.6 },
     { "translate", "--hidden 24 --embed 24 --updates 150 --lr 1e-2 The_cat", NULL, "BLEU", 0.6 },
     { "vanishing", "--length 20 --updates 200", "mean loss ", "synthetic", 0.5 },
     { "wordlm", "--hidden 24 --batch 8 --steps 16 --updates 150 --lr 1e-2 --tied "
                 "--neighbours cat --sample 2 the_cat", NULL, "nearest to cat:", 0.7 },
+    { "wordlm", "--hidden 24 --batch 8 --steps 16 --updates 240 --uniform 0.1 --optim sgd --lr 1 "
+                "--decay 0.5 --after 1 --sum", NULL, "validation perplexity", 0.8 },
 };
 enum { EXAMPLES = sizeof examples / sizeof *examples };
 
@@ -120,6 +131,9 @@ TEST(losses_fall)
         if (!CHECK_INT(run(e->name, e->arguments, log), 0))
             printf("  %s said: %s", e->name, child.err);
         CHECK_HAS(child.out, e->prints);
+        const char *said = strstr(child.out, "synthetic"), *line = strchr(child.out, '\n');
+        if (!CHECK(strcmp(e->name, "hello") == 0 || (said && said < line)))
+            printf("  %s does not begin by saying that its task is made up\n", e->name);
         bool found = e->loss ? first_and_last(child.out, e->loss, &first, &last)
                              : first_and_last(content(in_folder("log")), "\"train_loss\": ", &first,
                                               &last);
@@ -200,6 +214,42 @@ TEST(hello_draws_its_graph)
     CHECK(!strstr(child.out, "t=4") && !strstr(child.out, "loss"));
     CHECK_INT(run("hello", "--word x", ""), 2);
     CHECK_HAS(child.err, "--word has 1 letters");
+}
+
+/* Words of the made-up language, in an order that it has and in one that it has not. */
+TEST(wordlm_scores_sentences)
+{
+    double good, bad;
+    split("wordlm", "--hidden 24 --batch 8 --steps 16 --updates 150 --lr 1e-2 --threads 1", "");
+    int n = 0;
+    while (words[n])
+        n++;
+    words[n] = (char[]){ "the cat sees a dog ." };
+    words[n + 1] = (char[]){ "dog . a sees cat the" };
+    words[n + 2] = NULL;
+    run_child(exec_words);
+    CHECK_INT(child.status, 0);
+    const char *a = strstr(child.out, ": the cat sees a dog ."), *b = strstr(child.out, ": dog .");
+    REQUIRE(a && b && first_and_last(child.out, "a word, perplexity ", &good, &bad));
+    CHECK(good > 1 && good < 10 && bad > 10 * good);
+}
+
+/* What there is to look at besides losses. */
+TEST(programs_draw)
+{
+    static const struct { const char *name, *arguments, *files[4], *shows; } pictures[] = {
+        { "forecast", "--epochs 1 --hidden 2 --picture", { "a.svg" }, "</svg>" },
+        { "forecast", "--task circle --window 4 --updates 2 --picture", { "b.svg" }, "</svg>" },
+        { "newcell", "--updates 2 --dot", { "c.dot" }, "digraph" },
+        { "translate", "--hidden 8 --embed 8 --updates 2 The_cat --heat", { "d.svg" }, "</svg>" },
+        { "vanishing", "--length 5 --updates 2 --batch 2 --plot",
+          { "e.svg", "e-start.svg", "e-truncation.svg", "e-clipping.svg" }, "</svg>" },
+    };
+    for (size_t k = 0; k < sizeof pictures / sizeof *pictures; k++) {
+        CHECK_INT(run(pictures[k].name, pictures[k].arguments, in_folder(pictures[k].files[0])), 0);
+        for (int i = 0; i < 4 && pictures[k].files[i]; i++)
+            CHECK_HAS(content(in_folder(pictures[k].files[i])), pictures[k].shows);
+    }
 }
 
 /* Data as the programs want them, and with one thing wrong. */
@@ -298,6 +348,7 @@ TEST(midi_holds_keys_and_ends_them)
 }
 
 TEST_MAIN(T(losses_fall), T(stopped_runs_are_resumed_to_the_same_end),
-          T(every_program_explains_itself), T(hello_draws_its_graph), T(data_are_read_or_refused),
+          T(every_program_explains_itself), T(hello_draws_its_graph),
+          T(wordlm_scores_sentences), T(programs_draw), T(data_are_read_or_refused),
           T(music_reads_chorales_and_writes_midi), T(names_reads_a_folder),
           T(autoregression_finds_its_weights), T(midi_holds_keys_and_ends_them))
