@@ -249,6 +249,50 @@ TEST(rows_stay_in_their_places)
     ur_params_free(ps);
 }
 
+/* ------------------------------------------------------------------------ places within lengths */
+
+static void within(ur_graph *g, const ur_node in[], ur_node out[], void *ctx)
+{
+    (void)g;
+    out[0] = ur_square(ur_shift(ur_within(in[0], ctx), 1));
+}
+
+TEST(places_within_lengths)
+{
+    ur_graph *g = ur_graph_new(UR_F64, UR_TRAIN);
+    double x[STEPS * ROWS * I], mask[STEPS * ROWS], y[STEPS * ROWS * I], d[STEPS * ROWS * I];
+    int32_t id[STEPS * ROWS], left[STEPS * ROWS];
+    for (int i = 0; i < STEPS * ROWS; i++) {
+        const bool in = i / ROWS < lengths[i % ROWS];
+        fill(x + i * I, I);
+        x[i * I] = in ? x[i * I] : NAN;
+        id[i] = in ? i : INT32_MIN;
+    }
+    ur_node in = ur_input(g, x, STEPS, ROWS, I), by, m = ur_length_mask(g, STEPS, ROWS, lengths);
+    ur_node all = ur_length_mask(g, STEPS, ROWS, NULL), kept = ur_within(in, lengths);
+    ur_node ids = ur_ids_within(ur_ints(g, id, STEPS, ROWS), lengths, -9);
+    ur_node loss = ur_sum(ur_square(kept)), whole = ur_within(in, NULL);
+    ur_grad(&loss, NULL, 1, &in, 1, &by);
+    CHECK(whole.id == in.id);
+    REQUIRE(ran(g) && ur_read(m, mask, STEPS * ROWS) && ur_read(kept, y, STEPS * ROWS * I) &&
+            ur_read(by, d, STEPS * ROWS * I) && ur_read(ids, left, STEPS * ROWS));
+    for (int i = 0; i < STEPS * ROWS; i++) {
+        const bool here = i / ROWS < lengths[i % ROWS];
+        CHECK_NEAR(mask[i], here, 0);
+        CHECK_INT(left[i], here ? i : -9);
+        for (int k = i * I; k < (i + 1) * I; k++) {
+            CHECK_NEAR(y[k], here ? x[k] : 0, 0);
+            CHECK_NEAR(d[k], here ? 2 * x[k] : 0, 1e-15);
+        }
+    }
+    REQUIRE(ur_read(all, mask, STEPS * ROWS));
+    for (int i = 0; i < STEPS * ROWS; i++)
+        CHECK_NEAR(mask[i], 1, 0);
+    passes("within", ur_check(within, .in = { ur_in("x", STEPS, ROWS, I) },
+                              .ctx = (void *)lengths, .order = 2));
+    ur_graph_free(g);
+}
+
 /* --------------------------------------------------------------------------------------- errors */
 
 TEST(errors_of_directions)
@@ -281,4 +325,4 @@ TEST(errors_of_directions)
 
 TEST_MAIN(T(backward_is_each_row_from_its_own_end), T(backward_without_lengths), T(merges),
           T(gradients_of_both_ways), T(padding_never_matters), T(rows_stay_in_their_places),
-          T(errors_of_directions))
+          T(places_within_lengths), T(errors_of_directions))
