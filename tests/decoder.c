@@ -58,6 +58,38 @@ TEST(cells_are_what_the_papers_write)
     }
 }
 
+/* s_k = tanh([all last states] W_k + b_k), for states of any sizes. */
+TEST(bridges_are_their_equation)
+{
+    enum { FIRST = 2, SECOND = 3, TO = 4 };
+    static const char *const names[2][2] = { { "bridge.0.W", "bridge.0.b" },
+                                             { "bridge.1.W", "bridge.1.b" } };
+    ur_params *ps = ur_params_new(UR_F64, 7);
+    ur_graph *g = ur_graph_new(UR_F64, UR_INFER);
+    ur_bridge bridge = ur_bridge_new(ps, "bridge", 2, (int[]){ FIRST, SECOND },
+                                     ur_lstm(ps, "to", E, TO));
+    double from[B][FIRST + SECOND], a[B][FIRST], b[B][SECOND], got[B][TO];
+    for (int r = 0; r < B; r++)
+        for (int i = 0; i < FIRST + SECOND; i++)
+            *(i < FIRST ? &a[r][i] : &b[r][i - FIRST]) = from[r][i] = 2 * test_uniform() - 1;
+    ur_node in[2] = { ur_input(g, a, B, FIRST), ur_input(g, b, B, SECOND) }, s[2];
+    CHECK(ur_bridge_states(bridge, in, s));
+    for (int k = 0; k < 2; k++) {
+        const double *W = ur_param_values(ur_find(ps, names[k][0]));
+        const double *bias = ur_param_values(ur_find(ps, names[k][1]));
+        REQUIRE(W && bias && ur_read(s[k], got, B * TO));
+        for (int r = 0; r < B; r++)
+            for (int u = 0; u < TO; u++) {
+                double z = bias[u];
+                for (int i = 0; i < FIRST + SECOND; i++)
+                    z += from[r][i] * W[i * TO + u];
+                CHECK_NEAR(got[r][u], tanh(z), 1e-14);
+            }
+    }
+    ur_graph_free(g);
+    ur_params_free(ps);
+}
+
 /* ----------------------------------------------------------------------------- rows and lengths */
 
 /* Logits and last states of some rows; the rest of the arrays is left alone. */
@@ -306,5 +338,6 @@ TEST(errors_of_decoders)
     ur_params_free(ps);
 }
 
-TEST_MAIN(T(cells_are_what_the_papers_write), T(rows_are_rows_alone), T(padding_never_matters),
-          T(gradients), T(steady_state_takes_no_memory), T(without_memory), T(errors_of_decoders))
+TEST_MAIN(T(cells_are_what_the_papers_write), T(bridges_are_their_equation),
+          T(rows_are_rows_alone), T(padding_never_matters), T(gradients),
+          T(steady_state_takes_no_memory), T(without_memory), T(errors_of_decoders))
