@@ -203,8 +203,8 @@ UR_API ur_node ur_transform_memory(ur_transformer stack, ur_node x, const int le
  *
  * ur_attention_cell, after Bahdanau et al. 2015: looks with the state that it has, then steps.
  *     c = attend(h)    y = inner([x,c])    output [y,c]
- * h is the first state of `inner`, of a stack that of its top cell. `inner` takes [x,c]: I + K
- * inputs, and its h has Q features. The states are those of `inner`.
+ * h is the first state of `inner`, of a stack that of its top cell, through wrappers too. `inner`
+ * takes [x,c]: I + K inputs, and its h has Q features. The states are those of `inner`.
  *
  * ur_input_feeding, after Luong et al. 2015: steps, then looks with its output, and feeds what came
  * of it into its next step.

@@ -19,7 +19,6 @@ typedef struct attending {
     ur_cell cell;
     const ur_cell *inner;
     ur_attention attention;
-    int query;                          /* attention cell: the state it looks with */
     ur_linear_layer W;                  /* input feeding */
     ur_memory memory;
     ur_node *weights;                   /* of the steps, or NULL */
@@ -39,7 +38,7 @@ static ur_node look(const attending *p, ur_node q)
 static ur_node attention_step(const ur_cell *cell, ur_node x, ur_node s[])
 {
     const attending *p = (const attending *)cell;
-    ur_node c = look(p, s[p->query]);
+    ur_node c = look(p, s[p->inner->top]);
     ur_node y = p->inner->step(p->inner, ur_concat(x, c), s);
     return ur_concat(y, c);
 }
@@ -50,15 +49,6 @@ static ur_node feeding_step(const ur_cell *cell, ur_node x, ur_node s[])
     ur_node *a = &s[p->inner->n_states];
     ur_node y = p->inner->step(p->inner, ur_concat(x, *a), s);
     return *a = ur_tanh(ur_linear(p->W, ur_concat(look(p, y), y)));
-}
-
-/* The first state of a cell, of a stack that of its top. */
-static int first_of_top(const ur_cell *cell)
-{
-    int k = 0;
-    for (int l = 0; l + 1 < cell->n_parts; l++)
-        k += cell->parts[l]->n_states;
-    return k;
 }
 
 /* What cannot be made, the store having an error: a cell that cannot be used. */
@@ -72,8 +62,9 @@ ur_cell *ur_attention_cell(ur_cell *inner, ur_attention attention)
     if (!ur_cell_usable(inner))
         return inner;
     ur_params *ps = inner->params;
-    const int query = first_of_top(inner), K = attention.K;
-    if (inner->n_states < 1 || inner->sizes[query] != attention.Q || K < 1 || K >= inner->inputs) {
+    const int K = attention.K;
+    if (inner->top >= inner->n_states || inner->sizes[inner->top] != attention.Q || K < 1 ||
+        K >= inner->inputs) {
         ur_fail(ps, NULL, NULL, "attention_cell: cell %s, %d inputs, cannot look with %d features "
                 "at %d: the latter are inputs beside x, the former the size of its first state",
                 inner->name, inner->inputs, attention.Q, K);
@@ -83,7 +74,7 @@ ur_cell *ur_attention_cell(ur_cell *inner, ur_attention attention)
                                inner->outputs + K, inner->n_states, inner->sizes);
     p->inner = inner;
     p->attention = attention;
-    p->query = query;
+    p->cell.top = inner->top;
     p->cell.keeps_rows = true;
     return &p->cell;
 }
@@ -109,6 +100,7 @@ ur_cell *ur_input_feeding(ur_cell *inner, const char *name, ur_attention attenti
     p->attention = attention;
     const double k = 1 / sqrt(attention.K + Q);
     p->W = ur_linear_unbiased(ps, name, attention.K + Q, A, ur_uniform_between(-k, k));
+    p->cell.top = inner->top;
     p->cell.keeps_rows = true;
     return &p->cell;
 }

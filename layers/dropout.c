@@ -46,6 +46,7 @@ static ur_cell *wrap(ur_cell *inner, double rate, ur_cell_step *step)
     dropout *p = ur_cell_new(inner->params, inner->name, sizeof *p, step, inner->inputs,
                              inner->outputs, inner->n_states, inner->sizes);
     p->inner = inner;
+    p->cell.top = inner->top;
     p->cell.keeps_rows = inner->keeps_rows;
     p->rate = rate;
     p->tag = tag_of(inner->name);

@@ -52,6 +52,9 @@ struct ur_cell {
      * the other, may name them: ur_unroll takes each over the whole sequence before the next. */
     const ur_cell *const *parts;
     int n_parts;
+    /* The state that attention looks with: the first one of a cell, of a stack that of its top. A
+     * wrapper says what its cell says. */
+    int top;
     /* The step knows rows by their place in the batch, since it looks at something else that has
      * rows: attention. Unrolled with lengths, all rows then take every step in their own order. A
      * wrapper says what its cell says. */

@@ -29,6 +29,7 @@ ur_cell *ur_projected_with(ur_cell *inner, int O, ur_init P)
     projected *p = ur_cell_new(ps, inner->name, sizeof *p, step, inner->inputs, O,
                                inner->n_states, inner->sizes);
     p->inner = inner;
+    p->cell.top = inner->top;
     p->cell.keeps_rows = inner->keeps_rows;
     p->P = ur_param(ps, ur_namef(ps, "%s.P", inner->name), P, inner->outputs, O);
     return &p->cell;

@@ -30,6 +30,7 @@ ur_cell *ur_residual(ur_cell *inner)
     residual *p = ur_cell_new(inner->params, inner->name, sizeof *p, step, inner->inputs,
                               inner->outputs, inner->n_states, inner->sizes);
     p->inner = inner;
+    p->cell.top = inner->top;
     p->cell.keeps_rows = inner->keeps_rows;
     return &p->cell;
 }

@@ -51,6 +51,7 @@ ur_cell *ur_stacked(const char *name, ur_cell *const cells[], int n, double drop
                                 cells[n - 1]->outputs, states, sizes);
     cell->parts = layer;
     cell->n_parts = n;
+    cell->top = states - cells[n - 1]->n_states + cells[n - 1]->top;
     for (int l = 0; l < n; l++)
         cell->keeps_rows |= cells[l]->keeps_rows;
     return cell;

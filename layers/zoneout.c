@@ -83,6 +83,7 @@ ur_cell *ur_zoneout(ur_cell *inner, const double rates[])
     zoneout *p = ur_cell_new(ps, inner->name, sizeof *p, step, inner->inputs, inner->outputs, n,
                              inner->sizes);
     p->inner = inner;
+    p->cell.top = inner->top;
     p->cell.keeps_rows = inner->keeps_rows;
     p->rate = rate;
     ur_set_zoneout(&p->cell, rates);

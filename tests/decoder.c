@@ -58,6 +58,48 @@ TEST(cells_are_what_the_papers_write)
     }
 }
 
+/* The state of the cell on top, wherever the stack is: 0 lstm h c, 2 gru, 3 the upper lstm h c. */
+TEST(attention_looks_with_the_top)
+{
+    enum { FORMS = 6 };
+    static const int top[FORMS] = { 2, 2, 2, 2, 3, 3 };
+    for (int form = 0; form < FORMS; form++) {
+        ur_params *ps = ur_params_new(UR_F64, 7);
+        ur_graph *g = ur_graph_new(UR_F64, UR_INFER);
+        ur_attention a = ur_attention_new(ps, "a", UR_SCORE_GENERAL, H, A, 0);
+        ur_cell *low = ur_lstm(ps, "low", H + A, H), *gru = ur_gru(ps, "gru", H, H);
+        ur_cell *high = ur_zoneout(ur_lstm(ps, "high", H, H), (double[]){ 0.1, 0.1 });
+        ur_cell *two = ur_stacked("two", (ur_cell *[]){ low, gru }, 2, 0.1);
+        ur_cell *upper = ur_stacked("upper", (ur_cell *[]){ gru, high }, 2, 0);
+        ur_cell *inner = form == 0 ? two : form == 1 ? ur_dropout_cell(two, 0.1)
+                       : form == 2 ? ur_projected(ur_zoneout(two, (double[]){ 0, 0.1, 0.1 }), A)
+                       : form == 3 ? ur_stacked("one", &two, 1, 0)
+                       : form == 4 ? ur_stacked("all", (ur_cell *[]){ two, high }, 2, 0)
+                                   : ur_stacked("nested", (ur_cell *[]){ low, upper }, 2, 0);
+        ur_cell *cell = ur_attention_cell(inner, a);
+        double x[B * H], memory[S * B * A], state[5][B * H], got[B * S], expected[B * S];
+        ur_node s[5], weights[1], look;
+        REQUIRE(ur_cell_usable(cell) && cell->n_states <= 5);
+        for (int i = 0; i < B * H; i++)
+            x[i] = test_uniform();
+        for (int i = 0; i < S * B * A; i++)
+            memory[i] = test_uniform();
+        for (int k = 0; k < cell->n_states; k++) {
+            for (int i = 0; i < B * H; i++)
+                state[k][i] = test_uniform();
+            s[k] = ur_input(g, state[k], B, H);
+        }
+        ur_memory m = ur_memory_new(a, ur_input(g, memory, S, B, A), NULL);
+        ur_attend(a, m, s[top[form]], &look);
+        ur_cell_apply(ur_on_memory(cell, m, weights), 0, ur_input(g, x, B, H), s);
+        REQUIRE(ur_read(weights[0], got, B * S) && ur_read(look, expected, B * S));
+        for (int i = 0; i < B * S; i++)
+            CHECK_NEAR(got[i], expected[i], 1e-14);
+        ur_graph_free(g);
+        ur_params_free(ps);
+    }
+}
+
 /* s_k = tanh([all last states] W_k + b_k), for states of any sizes. */
 TEST(bridges_are_their_equation)
 {
@@ -338,6 +380,6 @@ TEST(errors_of_decoders)
     ur_params_free(ps);
 }
 
-TEST_MAIN(T(cells_are_what_the_papers_write), T(bridges_are_their_equation),
-          T(rows_are_rows_alone), T(padding_never_matters), T(gradients),
-          T(steady_state_takes_no_memory), T(without_memory), T(errors_of_decoders))
+TEST_MAIN(T(cells_are_what_the_papers_write), T(attention_looks_with_the_top),
+          T(bridges_are_their_equation), T(rows_are_rows_alone), T(padding_never_matters),
+          T(gradients), T(steady_state_takes_no_memory), T(without_memory), T(errors_of_decoders))
