@@ -30,7 +30,7 @@ static const example examples[] = {
     { "dna", "--folds 2 --seeds 1 --updates 25 --lr 2e-2 --threads 1", "loss ", "synthetic", 0.8 },
     { "forecast", "--epochs 4 --hidden 8", NULL, "AR(12)", 0.97 },
     { "forecast", "--task circle --window 4 --updates 60 --lr 1e-2", NULL, "synthetic", 0.7 },
-    { "hello", "--updates 50", "loss ", "hello", 0.1 },
+    { "hello", "--updates 50", "loss ", "says: hello", 0.1 },
     { "markov", "--states 8 --updates 40", NULL, "synthetic", 0.95 },
     { "music", "--hidden 32 --updates 30", NULL, "synthetic", 0.5 },
     { "names", "--hidden 16 --epochs 3 --lr 1e-2", NULL, "synthetic", 0.8 },
@@ -216,6 +216,20 @@ TEST(hello_draws_its_graph)
     CHECK_HAS(child.err, "--word has 1 letters");
 }
 
+/* The picture of the lecture: what is left of a gradient after 20 steps, and beyond a cut. */
+TEST(vanishing_shows_what_arrives)
+{
+    double tanh_, relu, identity, lstm, gru, all, far, cut, near;
+    CHECK_INT(run("vanishing", "--length 20 --updates 2 --batch 4", ""), 0);
+    const char *row = strstr(child.out, "\n      20 "), *cuts = strstr(child.out, "\ntruncation");
+    REQUIRE(row && cuts && (cuts = strstr(cuts, "\n      20 ")));
+    REQUIRE(sscanf(row, "%*d %lf %lf %lf %lf %lf", &tanh_, &relu, &identity, &lstm, &gru) == 5);
+    CHECK(relu > 0 && relu < tanh_ && tanh_ < 1e-4 && tanh_ < gru && gru < lstm);
+    CHECK(lstm < identity && identity > 0.1);
+    REQUIRE(sscanf(cuts, "%*d %lf %lf %lf %lf", &all, &far, &cut, &near) == 4);
+    CHECK(all == identity && far == all && cut == 0 && near == 0);
+}
+
 /* Words of the made-up language, in an order that it has and in one that it has not. */
 TEST(wordlm_scores_sentences)
 {
@@ -349,6 +363,7 @@ TEST(midi_holds_keys_and_ends_them)
 
 TEST_MAIN(T(losses_fall), T(stopped_runs_are_resumed_to_the_same_end),
           T(every_program_explains_itself), T(hello_draws_its_graph),
-          T(wordlm_scores_sentences), T(programs_draw), T(data_are_read_or_refused),
-          T(music_reads_chorales_and_writes_midi), T(names_reads_a_folder),
-          T(autoregression_finds_its_weights), T(midi_holds_keys_and_ends_them))
+          T(vanishing_shows_what_arrives), T(wordlm_scores_sentences), T(programs_draw),
+          T(data_are_read_or_refused), T(music_reads_chorales_and_writes_midi),
+          T(names_reads_a_folder), T(autoregression_finds_its_weights),
+          T(midi_holds_keys_and_ends_them))
