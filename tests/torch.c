@@ -1,8 +1,10 @@
 /* Recurrent modules of PyTorch's: their parameters imported, their outputs and gradients
- * reproduced (the numbers in reference/cells.h); what an import refuses. */
+ * reproduced (the numbers in reference/cells.h and, of both directions over rows of different
+ * lengths, in reference/both.h); what an import refuses. */
 #include "tests/test.h"
 #include "tests/child.h"
 #include "tests/reference/cells.h"
+#include "tests/reference/both.h"
 #include "graph/safetensors.h"
 #include "unroll/unroll.h"
 
@@ -125,6 +127,66 @@ TEST(modules)
     }
 }
 
+/* ------------------------------------------------------------------------------ both directions */
+
+static const char *file_of_both(const struct torch_both *m, int k)
+{
+    const uint64_t rows = (uint64_t)m->gates * H;
+    const ur__st_out tensors[] = {
+        { "weight_ih_l0", UR__ST_F64, 2, { rows, I }, m->weight_ih[k] },
+        { "weight_hh_l0", UR__ST_F64, 2, { rows, H }, m->weight_hh[k] },
+        { "bias_ih_l0", UR__ST_F64, 1, { rows }, m->bias_ih[k] },
+        { "bias_hh_l0", UR__ST_F64, 1, { rows }, m->bias_hh[k] },
+    };
+    return file_with(tensors, 4);
+}
+
+/* As PyTorch has it of packed sequences: padding is 0, last states are those of each row's end. */
+TEST(both_directions_of_packed_rows)
+{
+    enum { ROWS = BOTH_B, ONE = ROWS * H };
+    for (size_t n = 0; n < sizeof torch_both / sizeof *torch_both; n++) {
+        const struct torch_both *m = &torch_both[n];
+        const bool lstm = m->gates == 4;
+        ur_params *ps = ur_params_new(UR_F64, 5);
+        ur_graph *g = ur_graph_new(UR_F64, UR_TRAIN);
+        ur_cell *way[2];
+        for (int k = 0; k < 2; k++)
+            way[k] = (lstm ? ur_lstm : ur_gru_reset_after)(ps, k ? "back" : "forth", I, H);
+        for (int k = 0; k < 2; k++)
+            CHECK(ur_import_torch(way[k], file_of_both(m, k), "", 0));
+        double weight[T * ROWS * 2 * H];
+        for (int i = 0; i < T * ROWS * 2 * H; i++)
+            weight[i] = 1 + 0.1 * i;
+        ur_node in[5] = { ur_input(g, m->x, T, ROWS, I) }, s[4], d[5];
+        const int each = way[0]->n_states;
+        for (int k = 0; k < 2; k++) {
+            in[1 + k * each] = s[k * each] = ur_input(g, m->h + k * ONE, ROWS, H);
+            if (lstm)
+                in[2 + k * each] = s[1 + k * each] = ur_input(g, m->c + k * ONE, ROWS, H);
+        }
+        ur_node y = ur_bidirectional(way[0], way[1], in[0], both_lengths, UR_MERGE_CONCAT, s);
+        ur_node loss = ur_sum(ur_mul(y, ur_input(g, weight, T, ROWS, 2 * H)));
+        for (int i = 0; i < 2 * each; i++)
+            loss = ur_add(loss, ur_sum(ur_square(s[i])));
+        ur_grad(&loss, NULL, 1, in, 1 + 2 * each, d);
+        CHECK(ur_run(g));
+        CHECK_STR(ur_error(g), NULL);
+        compare("y", y, m->y, T * ROWS * 2 * H);
+        compare("d_x", d[0], m->d_x, T * ROWS * I);
+        for (int k = 0; k < 2; k++) {
+            compare("last h", s[k * each], m->last_h + k * ONE, ONE);
+            compare("d_h", d[1 + k * each], m->d_h + k * ONE, ONE);
+            if (lstm) {
+                compare("last c", s[1 + k * each], m->last_c + k * ONE, ONE);
+                compare("d_c", d[2 + k * each], m->d_c + k * ONE, ONE);
+            }
+        }
+        ur_graph_free(g);
+        ur_params_free(ps);
+    }
+}
+
 TEST(linear)
 {
     const double W[] = { 1, 2, 3, 4, 5, 6 }, b[] = { 7, 8 };
@@ -220,4 +282,4 @@ TEST(refusals)
     ur_params_free(ps);
 }
 
-TEST_MAIN(T(modules), T(linear), T(layer_norm), T(refusals))
+TEST_MAIN(T(modules), T(both_directions_of_packed_rows), T(linear), T(layer_norm), T(refusals))
