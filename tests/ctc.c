@@ -201,7 +201,13 @@ TEST(gradients)
     passes("1 step", ur_check(losses, .in = { ur_in("x", 1, 2, V) }, .ctx = &p, .order = 2));
     p.n = (int[]){ 2, 1 };
     passes("2 steps", ur_check(losses, .in = { ur_in("x", 2, 2, V) }, .ctx = &p, .order = 2));
-    p.n = (int[]){ 4, 0 };
+    p.n = (int[]){ 1, 1 }, p.lengths = (int[]){ 2, 1 };
+    passes("2 and 1 steps", ur_check(losses, .in = { ur_in("x", 2, 2, V) }, .ctx = &p,
+                                     .order = 2));
+    p.n = short_n, p.lengths = (int[]){ 1, 0 };
+    passes("1 and no steps", ur_check(losses, .in = { ur_in("x", 1, 2, V) }, .ctx = &p,
+                                      .order = 2));
+    p.n = (int[]){ 4, 0 }, p.lengths = NULL;
     passes("5 steps", ur_check(losses, .in = { ur_in("x", 5, 2, V) }, .ctx = &p, .order = 2));
     int ragged_label[13];
     labels_without(1, ragged_label);
