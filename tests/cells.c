@@ -108,6 +108,53 @@ TEST(starts)
     ur_params_free(ps);
 }
 
+/* The option that a parameter starts by, from its name; its value in the test below. */
+static double started_by(const char *cell, const char *parameter)
+{
+    const bool lstm = strncmp(cell, "lstm", 4) == 0, irnn = strcmp(cell, "irnn") == 0;
+    switch (*parameter) {
+    case 'W': return irnn ? NAN : 1;                    /* the identity */
+    case 'U': return 2;
+    case 'd': return 5;
+    case 'p': return 6;
+    case 'a': return 7;
+    default:
+        return irnn ? 0 : lstm && strcmp(parameter, "bf") == 0 ? 4
+             : strcmp(cell, "gru_reset_after") == 0 && strcmp(parameter, "bn") == 0 ? 5 : 3;
+    }
+}
+
+TEST(every_option_starts_its_parameters)
+{
+    const ur_cell_options o = {
+        .W = ur_constant(1), .U = ur_constant(2), .b = ur_constant(3), .forget = ur_constant(4),
+        .d = ur_constant(5), .p = ur_constant(6), .gain = ur_constant(7),
+    };
+    for (int k = 0; k < CELLS; k++) {
+        ur_params *ps = ur_params_new(UR_F64, 7), *same = ur_params_new(UR_F64, 7);
+        ur_params *plain = ur_params_new(UR_F64, 7);
+        const ur_cell_options usual = ur_cell_defaults(H);
+        const char *name = cells[k].name;
+        cells[k].make_with(ps, name, I, H, &o);
+        cells[k].make_with(same, name, I, H, &usual);
+        cells[k].make(plain, name, I, H);
+        REQUIRE(ur_params_count(ps) == ur_params_count(plain));
+        for (int p = 0; p < ur_params_count(ps); p++) {
+            ur_node W = ur_params_at(ps, p), a = ur_params_at(same, p);
+            const double *v = ur_param_values(W);
+            const double start = started_by(name, ur_param_name(W) + strlen(name) + 1);
+            for (size_t i = 0; i < ur_count(W); i++)
+                if (!CHECK_NEAR(v[i], isnan(start) ? i % (H + 1) == 0 : start, 0))
+                    printf("  %s\n", ur_param_name(W));
+            CHECK_MEM(ur_param_values(a), ur_param_values(ur_params_at(plain, p)),
+                      ur_count(a) * sizeof *v);
+        }
+        ur_params_free(ps);
+        ur_params_free(same);
+        ur_params_free(plain);
+    }
+}
+
 TEST(linear_and_embedding)
 {
     ur_params *ps = ur_params_new(UR_F64, 3);
@@ -133,4 +180,5 @@ TEST(linear_and_embedding)
     ur_params_free(ps);
 }
 
-TEST_MAIN(T(cells_are_their_equations), T(one_step_by_hand), T(starts), T(linear_and_embedding))
+TEST_MAIN(T(cells_are_their_equations), T(one_step_by_hand), T(starts),
+          T(every_option_starts_its_parameters), T(linear_and_embedding))
