@@ -166,8 +166,8 @@ typedef struct tape_case {
     size_t budget;              /* in bytes */
 } tape_case;
 
-/* What the planner and the pool take for worth it; or next to nothing, so that little tapes meet all
- * of it. As many threads as are asked for, whatever machine it is. */
+/* What the planner and the pool take for worth it; or next to nothing, so that little tapes meet
+ * all of it. As many threads as are asked for, whatever machine it is. */
 static inline void tape_limits(bool small)
 {
     static ur__limits usual;
