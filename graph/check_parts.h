@@ -99,9 +99,6 @@ bool ur__check_read(ur__checker *c, double *to);
 /* A new row, or NULL without memory; the report says so then. */
 ur_check_row *ur__report_row(ur_report *r);
 /* The status UR_CHECK_ERROR with a text; returns false. The first one stays. */
-#if defined(__GNUC__)
-__attribute__((format(printf, 2, 3)))
-#endif
-bool ur__report_error(ur_report *r, const char *format, ...);
+bool ur__report_error(ur_report *r, const char *format, ...) UR__PRINTF(2, 3);
 
 #endif

@@ -48,8 +48,10 @@
 
 #if defined(__GNUC__)
 #define UR_API __attribute__((visibility("default")))
+#define UR__PRINTF(text, first) __attribute__((format(printf, text, first)))
 #else
 #define UR_API
+#define UR__PRINTF(text, first)
 #endif
 
 #ifdef __cplusplus
@@ -77,8 +79,7 @@ typedef enum ur_type { UR_F32, UR_F64, UR_I32 } ur_type;
 
 enum { UR_MAX_RANK = 6 };
 
-/* Row-major; rank 0 is a scalar; sizes may be 0. A step is [B, features], a sequence
- * [T, B, features]. */
+/* Row-major; rank 0 is a scalar; sizes may be 0. A step is [B,I], a sequence [T,B,I]. */
 typedef struct ur_shape {
     int rank;
     int dim[UR_MAX_RANK];
@@ -264,11 +265,7 @@ UR_API void ur_params_free(ur_params *ps);
 UR_API ur_node ur_param_at(ur_at at, ur_params *ps, const char *name, ur_init init, int rank,
                            const int *dim);
 /* printf into memory of the store, freed with it: ur_namef(ps, "%s.W", name). */
-UR_API const char *ur_namef(ur_params *ps, const char *format, ...)
-#if defined(__GNUC__)
-    __attribute__((format(printf, 2, 3)))
-#endif
-    ;
+UR_API const char *ur_namef(ur_params *ps, const char *format, ...) UR__PRINTF(2, 3);
 /* Memory freed with the store, zeroed; NULL (and an error on the store) when there is none. */
 UR_API void *ur_params_alloc(ur_params *ps, size_t bytes);
 
@@ -337,10 +334,7 @@ UR_API void ur_set_error_hook(ur_error_hook *hook, void *user);
  * `at` and `what` may be NULL. Returns false, to be returned; a function whose result is a node
  * returns a nil one then. NULL as graph or store: nothing but the false. */
 UR_API bool ur_fail(void *graph_or_store, ur_at at, const char *what, const char *format, ...)
-#if defined(__GNUC__)
-    __attribute__((format(printf, 4, 5)))
-#endif
-    ;
+    UR__PRINTF(4, 5);
 /* What such texts are made of: "x is [2,7]", a node as the caller calls it in argument k (from 0)
  * of the place, or "x is nil"; and "[2,7]" alone. Valid for the next dozen calls on this thread. */
 UR_API const char *ur_called(ur_node x, ur_at at, int k);
@@ -356,8 +350,14 @@ UR_API void ur_set_allocator(ur_allocator *allocate, void *user);
 
 /* ------------------------------------------------------------------------------------- printing */
 
-/* What runs, in which order, which nodes it merged, bytes, flops; of rewrites that are off, what
- * they would have done. Plans the tape if needed. */
+/* What runs, in which order, and out of which nodes. Before that, of every rewrite what it did and
+ * what that saves, of one that is off what it would: the plan without it less the plan with it, in
+ *     steps, phases   kernel calls; those that run side by side are a phase
+ *     flop            2MNK of a product, 1 for each element and operation of elementwise programs
+ *     moved           bytes of the operands of all steps, each once
+ *     fetched         those of them that are not among the last 2 MB that were moved
+ *     arena           bytes, as in ur_stats
+ * Plans the tape if needed, and once more for each rewrite. False, too, when out of memory. */
 UR_API bool ur_print_plan(ur_graph *g, FILE *to);
 /* The tape as Graphviz DOT, clusters by scope and time step. */
 UR_API bool ur_print_dot(ur_graph *g, FILE *to);

@@ -28,16 +28,10 @@ typedef struct ur__owner {
 } ur__owner;
 
 /* The funnel of all errors, the place for a breakpoint. The first one sticks; returns false. */
-#if defined(__GNUC__)
-__attribute__((format(printf, 2, 3)))
-#endif
-bool ur__fail(ur__owner *o, const char *format, ...);
+bool ur__fail(ur__owner *o, const char *format, ...) UR__PRINTF(2, 3);
 
 /* ur__fail with "file:line: op: " in front and " (in scope, t=..)" behind. */
-#if defined(__GNUC__)
-__attribute__((format(printf, 4, 5)))
-#endif
-bool ur__fail_at(ur_graph *g, ur_at at, const char *op, const char *format, ...);
+bool ur__fail_at(ur_graph *g, ur_at at, const char *op, const char *format, ...) UR__PRINTF(4, 5);
 bool ur__out_of_memory(ur__owner *o);
 
 /* What is wrong with a node that is not live: "is nil", "is of a tape that was cleared since". */
@@ -184,6 +178,7 @@ struct ur_graph {
     size_t done;                /* nodes that have been run */
     bool pending;               /* a value that was not kept is asked for */
     bool changed;               /* a leaf was set since the first run */
+    bool telling;               /* plans are made to tell of, not to run (plan/print.c) */
     uint64_t tape_run;          /* the run number of this tape's runs */
     ur__kept *kept;
     size_t n_kept, kept_cap;

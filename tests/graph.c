@@ -292,7 +292,7 @@ TEST(prints_and_draws)
     rewind(f);
     text[fread(text, 1, sizeof text - 1, f)] = 0;
     CHECK_HAS(text, "4 terms, into the gradient");
-    CHECK_HAS(text, "kmerge     8 merged");
+    CHECK_HAS(text, "kmerge     8 products merged; saves ");
     const char *layer = strstr(text, "label=\"elman\""), *step = strstr(text, "label=\"t=3\"");
     CHECK(layer && step && layer < step);       /* each layer a cluster, with one for each step */
     CHECK(!strstr(text, "label=\"t=4\""));

@@ -136,7 +136,6 @@ static bool cut_band(ur__work *w, const band *b, const ur__step *step, size_t n)
         if (!ur__append_step(w, b->put_off[k].step, b->put_off[k].step->body))
             return false;
     w->p->merged[UR__BIT_band] += (size_t)b->n;
-    w->p->saved[UR__BIT_band] += (double)b->rows * (double)b->row_bytes;
     return true;
 }
 

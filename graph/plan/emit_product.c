@@ -280,7 +280,6 @@ bool ur__emit_contraction(ur__work *w, uint32_t node, const uint32_t *terms, siz
     const ur__shape *out = ur__shape_at(w, first);
     const int rank = out->s.rank;
     const ptrdiff_t n = out->s.dim[rank - 1];
-    ptrdiff_t k = 0;
     if (out->count == 0)
         return true;
     ur__contraction *c = new_contraction(w, n_terms);
@@ -296,12 +295,9 @@ bool ur__emit_contraction(ur__work *w, uint32_t node, const uint32_t *terms, siz
         c->m = (ptrdiff_t)(out->count / (size_t)n);
     }
     c->thin = thin(w, terms, n_terms);
-    for (size_t i = 0; i < n_terms; i++) {
+    for (size_t i = 0; i < n_terms; i++)
         if (!fill_term(w, terms[i], c->thin, &c->term[i]))
             return false;
-        k += c->term[i].k;
-    }
-    w->p->flops += 2.0 * (double)out->count * (double)k;
     if (sums_over_rows(w, first, c) && known_from_the_end(w, ur__in(w, first)[1]))
         return append_from_the_end(w, node, c);
     return append_product(w, node, c);

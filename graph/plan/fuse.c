@@ -195,7 +195,7 @@ static void compute_again(const fusion *f)
 {
     ur__work *const w = f->w;
     const ur__node *const node = w->t->node;
-    size_t n = 0, bytes = 0;
+    size_t n = 0;
     for (uint32_t k = 0; k < f->n_maps; k++) {
         const uint32_t id = f->map[k];
         const ur__node *x = &node[id];
@@ -208,11 +208,9 @@ static void compute_again(const fusion *f)
             continue;
         w->again[id] = 1;
         w->stored[id] = 0;
-        bytes += ur__shape_at(w, id)->count * ur__type_size(x->type);
         n++;
     }
     w->p->merged[UR__BIT_recompute] += n;
-    w->p->saved[UR__BIT_recompute] += (double)bytes;
 }
 
 /* From the last elementwise node to the first: the last one of its cluster, which stands for it,
@@ -220,22 +218,16 @@ static void compute_again(const fusion *f)
 static void link_members(const fusion *f)
 {
     ur__work *const w = f->w;
-    const ur__node *const node = w->t->node;
-    const ur__shape *const shape = w->g->shape;
-    const uint8_t *const stored = w->stored, *const again = w->again;
     uint32_t *const unit = w->unit, *const next = w->next, *const user = w->user;
-    size_t clusters = 0, bytes = 0;
+    size_t clusters = 0;
     for (uint32_t k = f->n_maps; k-- > 0;) {
         const uint32_t id = f->map[k], u = unit[unit[id]];
         unit[id] = u;
         next[id] = u == id ? UINT32_MAX : user[u];
         user[u] = id;
         clusters += u == id;
-        if (!(stored[id] | again[id]))
-            bytes += shape[node[id].shape].count * ur__type_size(node[id].type);
     }
     w->p->merged[UR__BIT_fuse] += f->n_maps - clusters;
-    w->p->saved[UR__BIT_fuse] += (double)bytes;
 }
 
 bool ur__pass_fuse(ur__work *w)

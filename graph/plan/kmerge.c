@@ -63,13 +63,8 @@ static uint32_t absorb(ur__work *w, uint32_t id, uint32_t roles, uint32_t *seen)
         others += r != R_CONTRACTION;
     }
     *seen = all;
-    if (products + others == 0)
-        return 0;
-    const double bytes = (double)ur__shape_at(w, id)->count * (double)ur__type_size(x->type);
     w->p->merged[UR__BIT_kmerge] += products;
     w->p->merged[UR__BIT_accumulate] += others;
-    w->p->saved[UR__BIT_kmerge] += products * bytes;
-    w->p->saved[UR__BIT_accumulate] += others * bytes;
     return products + others;
 }
 

@@ -184,5 +184,5 @@ bool ur__pass_live(ur__work *w)
         if (id != UINT32_MAX && w->role[id] == R_HAVE)
             w->goal[id] = 0;
     }
-    return w->g->done == 0 || check_recompute(w);
+    return w->g->done == 0 || w->g->telling || check_recompute(w);
 }

@@ -47,13 +47,8 @@ static bool same_left(const ur__work *w, uint32_t x, uint32_t y)
 
 static void join(ur__work *w, uint32_t id, uint32_t head)
 {
-    const ur__node *x = &w->t->node[id];
     w->gang[id] = head + 1;
     w->pos[id] = w->pos[head];
-    for (uint32_t i = 0, u = 0; (u = next_term(w, id, i, u)) != UINT32_MAX; i++) {
-        w->p->saved[UR__BIT_nmerge] += (double)ur__shape_at(w, ur__in(w, u)[0])->count *
-                                       (double)ur__type_size(x->type);
-    }
     w->p->merged[UR__BIT_nmerge]++;
 }
 

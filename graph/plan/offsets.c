@@ -201,7 +201,7 @@ typedef struct pieces {
     uint8_t *class;                     /* of the piece that a root took */
     uint32_t free_list[CLASSES];        /* 1 + root whose piece is free */
     uint32_t *free_next;
-    size_t end, shared, saved;          /* shared: values with the memory of others, in bytes */
+    size_t end, shared;                 /* shared: values with the memory of others */
 } pieces;
 
 enum { FEW = 12 };
@@ -213,7 +213,6 @@ static void hand_over(ur__work *w, pieces *f, uint32_t x, uint32_t r)
     f->class[r] = f->class[x];
     f->l.first[x] = 0;
     f->shared++;
-    f->saved += ur__shape_at(w, r)->count * ur__type_size(w->t->node[r].type);
 }
 
 /* An elementwise result can lie where an operand lies that nobody reads after it: a program's
@@ -265,7 +264,6 @@ static void take(ur__work *w, pieces *f, uint32_t r)
         f->free_list[k] = f->free_next[dead];
         offset = w->loc[dead].offset;
         f->shared++;
-        f->saved += bytes;
     } else {
         f->end += bytes;
     }
@@ -305,7 +303,6 @@ static void walk(ur__work *w, pieces *f, const uint32_t *roots, uint32_t n_roots
     }
     w->p->arena_bytes = f->end;
     w->p->merged[UR__BIT_memory] = f->shared;
-    w->p->saved[UR__BIT_memory] = (double)f->saved;
 }
 
 bool ur__pass_offsets(ur__work *w)

@@ -165,9 +165,7 @@ ur__plan *ur__plan_new(ur_graph *g)
         ur__over_budget(g, usual);
         return NULL;
     }
-    if ((p = new_plan(g, usual)))
-        p->saved[UR__BIT_segment] = (double)usual - (double)p->arena_bytes;
-    return p;
+    return new_plan(g, usual);
 }
 
 /* Planning works where the values of the run will lie: nothing is there between runs. Before the
@@ -188,16 +186,21 @@ static void give_back(ur_graph *g)
         ur__bump_free(&g->scratch);
 }
 
+ur__plan *ur__plan_in_arena(ur_graph *g)
+{
+    lend_arena(g);
+    ur__plan *p = ur__plan_new(g);
+    ur__bump_return(&g->scratch, &g->arena);
+    give_back(g);
+    return p;
+}
+
 ur__plan *ur__plan_for(ur_graph *g)
 {
     ur__plan *p = ur__cache_find(g);
     if (!p) {
         double start = ur__now_ns();
-        lend_arena(g);
-        p = ur__plan_new(g);
-        ur__bump_return(&g->scratch, &g->arena);
-        give_back(g);
-        if (!p)
+        if (!(p = ur__plan_in_arena(g)))
             return NULL;
         ur__cache_insert(g, p);
         g->plans_made++;

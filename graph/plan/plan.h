@@ -200,9 +200,7 @@ struct ur__plan {
     uint8_t **deposits;                 /* [slot][parameter]: 0, or how its gradient is written */
     size_t n_deposit_slots;
     ur__label *label;                   /* of each step */
-    size_t merged[UR__N_REWRITES];      /* nodes that each rewrite merged */
-    double saved[UR__N_REWRITES];       /* bytes that it saved */
-    double flops;
+    size_t merged[UR__N_REWRITES];      /* what each rewrite did, in nodes or as print.c says */
     int pinned;
     bool found;                         /* it served a tape that it was not made for */
     uint32_t ran_generation;            /* the tape that it last ran on */
@@ -366,8 +364,15 @@ static inline bool ur__plain_product(const ur__work *w, uint32_t id)
 }
 
 ur__plan *ur__plan_new(ur_graph *g);                    /* of the tape as it is; not cached */
+ur__plan *ur__plan_in_arena(ur_graph *g);               /* the same between runs, using its memory */
 /* Before it first runs: which steps run side by side (run/phases.c), and what scratch they need. */
 void ur__plan_ready(const ur_graph *g, ur__plan *p);
+
+/* cost.c: what it says of a plan; false without memory. */
+typedef struct ur__cost {
+    double steps, phases, flops, moved, fetched, arena;
+} ur__cost;
+bool ur__cost_of(ur_graph *g, ur__plan *p, ur__cost *out);
 
 /* cache.c */
 void ur__cache_free(ur_graph *g);

@@ -80,6 +80,5 @@ ur_node ur__split_concat(ur__expansion *e, const ur__product *p)
         return UR_NIL;
     const ur__node *y = ur__at(g, term[0]);
     e->p->merged[UR__BIT_split]++;
-    e->p->saved[UR__BIT_split] += (double)(ur__shape_of(p->a)->count * ur__type_size(y->type));
     return ur__append_shaped(g, NULL, &ur__op_sum, term, n, NULL, 0, y->shape, y->type, flags);
 }

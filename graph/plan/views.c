@@ -55,13 +55,6 @@ static void alias(ur__work *w, uint32_t id, uint32_t of, int64_t offset)
     ur__lie_in(w, id, of, offset);
 }
 
-static void count_view(ur__work *w, uint32_t id)
-{
-    w->p->merged[UR__BIT_views]++;
-    w->p->saved[UR__BIT_views] += (double)(ur__shape_at(w, id)->count *
-                                           ur__type_size(w->t->node[id].type));
-}
-
 static bool view_slice(ur__work *w, uint32_t id)
 {
     uint32_t u = ur__in(w, id)[0];
@@ -78,7 +71,7 @@ static bool view_slice(ur__work *w, uint32_t id)
     } else {
         return true;
     }
-    count_view(w, id);
+    w->p->merged[UR__BIT_views]++;
     return true;
 }
 
@@ -89,7 +82,7 @@ static void place(ur__work *w, uint32_t u, uint32_t of, int64_t offset)
         w->t->node[u].type != w->t->node[of].type)
         return;
     ur__lie_in(w, u, of, offset);
-    count_view(w, u);
+    w->p->merged[UR__BIT_views]++;
 }
 
 static void place_parts(ur__work *w, uint32_t id)
