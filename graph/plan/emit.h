@@ -25,8 +25,32 @@ bool ur__emit_program(ur__work *w, uint32_t unit);
 bool ur__emit_contraction(ur__work *w, uint32_t node, const uint32_t *terms, size_t n_terms,
                           int write, uint32_t slot);
 bool ur__emit_call(ur__work *w, uint32_t node);
-/* Says which right operands are worth panels. */
+
+/* pack.c: says which right operands are worth panels; rows of a product's result, those of a batch
+ * apart; whether its right operand is a parameter that the plan changes, so that its panels would
+ * serve one run only, and is not worth them. */
+enum { UR__FEW_ROWS = 4 };              /* of a product for which nothing is worth a copy */
 void ur__find_thick(ur__work *w);
+size_t ur__product_rows(const ur__work *w, uint32_t product);
+bool ur__panels_pass(const ur__work *w, uint32_t product);
+/* Puts a panel in the place of t's right operand, which has n columns, if it is worth one. */
+bool ur__pack(ur__work *w, uint32_t product, ur__term *t, ptrdiff_t n);
+
+/* Above 32 bits of an operand's number: what is below is its panel, as it is or transposed. */
+static inline uint64_t ur__panel_stamp(bool transposed)
+{
+    return (uint64_t)(UINT32_MAX - transposed) << 32;
+}
+/* The steps of a recurrence have the same right operand: its panel is looked for once. */
+static inline bool ur__known_panel(const ur__work *w, uint32_t right, bool transposed, ur__term *t)
+{
+    const uint64_t known = w->number[right];
+    if ((known ^ ur__panel_stamp(transposed)) >> 32)
+        return false;
+    t->b = (ur__loc){ UR__PANELS, w->g->panel[(uint32_t)known].offset };
+    t->b_k = t->b_n = 0;
+    return true;
+}
 
 /* emit_move.c: slices and concats that are no views; x to y, where it has strides y_step; the
  * operand of a pad to its place in y. */

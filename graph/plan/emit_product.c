@@ -1,10 +1,9 @@
-/* Contractions: strides of the operands, batch loops, packed panels.
+/* Contractions: strides of the operands, batch loops.
  *
  *     C[.., M, N] = op(A)[.., M, K] op(B)[.., K, N],   op: itself or the transpose of its last two
  *
  * A right operand without batch and an untransposed left one make a single tall product: all
- * leading axes of A are rows. A parameter on the right is packed once and kept until its values
- * change; unless that is in every run, and too few rows would profit. */
+ * leading axes of A are rows. */
 #include "graph/plan/emit.h"
 
 /* Where an operand lies, and the strides of its rows and columns in elements. */
@@ -20,46 +19,6 @@ static inline ur__loc operand(const ur__work *w, uint32_t id, bool transposed, p
     return ur__where(w, id);
 }
 
-enum {
-    FEW = 4,                            /* rows of a product for which nothing is worth a copy, */
-    SOME = 64,                          /* and for which a copy is not worth keeping */
-};
-
-/* Rows of C; those of a batch apart. */
-static size_t rows_of(const ur__work *w, uint32_t id)
-{
-    const ur__shape *s = ur__shape_at(w, id);
-    const ptrdiff_t n = s->s.dim[s->s.rank - 1], m = s->s.dim[s->s.rank - 2];
-    return n && ur__plain_product(w, id) ? s->count / (size_t)n : (size_t)m;
-}
-
-/* Bits of thick, for a right operand as it is and transposed: more than few rows read it; it is
- * worth panels that last, since those are more than SOME or it is read so several times. */
-enum { ONCE = 1, LASTING = 4 };
-
-void ur__find_thick(ur__work *w)
-{
-    for (uint32_t k = 0; k < w->n_products; k++) {
-        const uint32_t id = w->product[k];
-        uint8_t *thick = &w->thick[ur__in(w, id)[1]];
-        const int transposed = ur__attr(w, id)[1] != 0;
-        const size_t rows = rows_of(w, id);
-        if (rows > SOME || (rows > FEW && *thick & ONCE << transposed))
-            *thick |= (uint8_t)(LASTING << transposed);
-        if (rows > FEW)
-            *thick |= (uint8_t)(ONCE << transposed);
-    }
-}
-
-/* Whether the right operand is a parameter that the plan changes, so that its panels would serve
- * one run only, and is not worth them. */
-static bool panels_pass(const ur__work *w, uint32_t product)
-{
-    const uint32_t right = ur__in(w, product)[1], root = ur__root(w, right);
-    return w->t->node[root].op == &ur__op_param && w->p->deposits[ur__attr(w, root)[0]] &&
-           !(w->thick[right] & LASTING << (ur__attr(w, product)[1] != 0));
-}
-
 /* Whether the right operand of a product of few rows is best read where it is: such a parameter, or
  * columns that would be packed every time. */
 static bool in_place(const ur__work *w, uint32_t product)
@@ -73,93 +32,28 @@ static bool in_place(const ur__work *w, uint32_t product)
         return false;
     if (ur__shape_at(w, in[1])->s.rank > 2 || w->t->node[ur__root(w, in[1])].op != &ur__op_param)
         return b_col != 1;
-    return panels_pass(w, product);
+    return ur__panels_pass(w, product);
 }
 
 static bool thin(const ur__work *w, const uint32_t *terms, size_t n_terms)
 {
     for (size_t i = 0; i < n_terms; i++)
-        if (rows_of(w, terms[i]) > FEW || !in_place(w, terms[i]))
+        if (ur__product_rows(w, terms[i]) > UR__FEW_ROWS || !in_place(w, terms[i]))
             return false;
     return true;
 }
 
-/* The panel of the right operand of t, with n columns, a part of a parameter; UINT32_MAX without
- * memory for what is said of it. What it holds gets memory when the plan runs, all at once. */
-static uint32_t panel_of(ur_graph *g, const int64_t *param, const ur__term *t, ptrdiff_t n)
-{
-    for (size_t i = 0; i < g->n_panels; i++) {
-        const ur__panel *p = &g->panel[i];
-        if (p->slot == param[0] && p->from == t->b.offset && p->b_k == t->b_k &&
-            p->b_n == t->b_n && p->k == t->k && p->n == n)
-            return (uint32_t)i;
-    }
-    const ur__kernels *k = ur__kernels_get();
-    const ur__kernel_set *set = g->precision == UR_F64 ? &k->f64 : &k->f32;
-    size_t bytes = set->packed_size(t->k, n);
-    if (!ur__reserve(&g->panel, &g->panel_cap, g->n_panels + 1, sizeof *g->panel)) {
-        ur__out_of_memory(&g->owner);
-        return UINT32_MAX;
-    }
-    g->panel[g->n_panels] = (ur__panel){ .slot = (uint32_t)param[0], .param = (uint32_t)param[1],
-                                         .from = t->b.offset, .b_k = t->b_k, .b_n = t->b_n,
-                                         .k = t->k, .n = n, .offset = g->panels_used };
-    g->panels_used += (bytes + 63) / 64 * 64;
-    return (uint32_t)g->n_panels++;
-}
-
-/* Every plan renews the panels it uses, once, before the first use. */
-static bool pack_once(ur__work *w, uint32_t panel, uint32_t node)
-{
-    ur__panel *p = &w->g->panel[panel];
-    if (p->planned == w->g->plannings)
-        return true;
-    ur__step *s = ur__add_step(w, UR__PACK, node, NULL);
-    if (!s)
-        return false;
-    s->panel = panel;
-    p->planned = w->g->plannings;
-    w->p->merged[UR__BIT_pack]++;
-    return true;
-}
-
-/* Whether the right operand of t is a parameter, or a part of it, to be packed. */
-static bool packs(const ur__work *w, uint32_t id, const ur__term *t, ptrdiff_t n)
-{
-    return w->t->node[ur__root(w, id)].op == &ur__op_param && ur__on(w->g, UR__BIT_pack) &&
-           ur__shape_at(w, id)->s.rank == 2 && t->k * n > 0;
-}
-
-/* Above 32 bits of an operand's number: what is below is its panel, as it is or transposed. */
-static uint64_t panel_stamp(bool transposed)
-{
-    return (uint64_t)(UINT32_MAX - transposed) << 32;
-}
-
-/* The steps of a recurrence have the same right operand: its panel is looked for once. */
 static bool fill_term(ur__work *w, uint32_t product, bool thin, ur__term *t)
 {
     const uint32_t *in = ur__in(w, product);
     const int64_t *flag = ur__attr(w, product);
     const int *end = ur__shape_at(w, in[1])->s.dim + ur__shape_at(w, in[1])->s.rank;
-    const uint64_t stamp = panel_stamp(flag[1]);
-    uint64_t *known = &w->number[in[1]];
     t->a = operand(w, in[0], flag[0], &t->a_m, &t->a_k);
     t->k = flag[1] ? end[-1] : end[-2];
-    if (thin || (*known ^ stamp) >> 32) {
-        const ptrdiff_t n = flag[1] ? end[-2] : end[-1];
-        t->b = operand(w, in[1], flag[1], &t->b_k, &t->b_n);
-        if (thin || !packs(w, in[1], t, n) ||
-            (rows_of(w, product) > FEW && panels_pass(w, product)))
-            return true;
-        const uint32_t panel = panel_of(w->g, ur__attr(w, ur__root(w, in[1])), t, n);
-        if (panel == UINT32_MAX || !pack_once(w, panel, in[1]))
-            return false;
-        *known = stamp | panel;
-    }
-    t->b = (ur__loc){ UR__PANELS, w->g->panel[(uint32_t)*known].offset };
-    t->b_k = t->b_n = 0;
-    return true;
+    if (!thin && ur__known_panel(w, in[1], flag[1], t))
+        return true;
+    t->b = operand(w, in[1], flag[1], &t->b_k, &t->b_n);
+    return thin || ur__pack(w, product, t, flag[1] ? end[-2] : end[-1]);
 }
 
 /* Strides of an operand over the result's leading axes; 0 along axes it lacks or repeats. */

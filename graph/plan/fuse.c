@@ -9,26 +9,9 @@
  *
  * A node that a gradient rule made is anchored: its level is at least that of the gradient that the
  * rule was given, or else 1 - y^2 would be computed in the forward pass and kept. */
-#include "graph/plan/plan.h"
+#include "graph/plan/fuse.h"
 
-/* Of a node, what those that read it ask about, in one place. */
-typedef struct spot {
-    int32_t level;                      /* below 0 of what is known before the run */
-    uint32_t kin;                       /* of elementwise nodes: shape and type; 0 others */
-    int32_t latest;                     /* level at which it is read, if elementwise or a leaf */
-    uint32_t reader;                    /* 1 + the last elementwise node that read it outside its
-                                           cluster */
-} spot;
-
-enum { KNOWN = -1, SOON = 8 };
-static const uint32_t LEAF = UINT32_MAX;    /* the kin of leaves */
-
-typedef struct fusion {
-    ur__work *w;
-    spot *spot;
-    uint32_t *map, n_maps;              /* the elementwise nodes */
-    uint32_t *read;                     /* room for what a node reads */
-} fusion;
+enum { KNOWN = -1 };                    /* the level of what is known before the run */
 
 static inline void raise(int32_t *level, int32_t to)
 {
@@ -37,39 +20,39 @@ static inline void raise(int32_t *level, int32_t to)
 
 /* Levels are even for products, calls and moves, and odd for clusters. The level of an elementwise
  * node, or `least`. What it reads of another kin is stored. */
-static inline int32_t level_of_map(const fusion *f, const spot *spots, const uint32_t *in,
+static inline int32_t level_of_map(const ur__fusion *f, const ur__seen *spots, const uint32_t *in,
                                    const uint32_t *end, uint32_t kin, int32_t least)
 {
     uint8_t *const stored = f->w->stored;
     int32_t level = 1;
     raise(&level, least | 1);
     for (; in < end; in++) {
-        const spot *s = &spots[*in];
+        const ur__seen *s = &spots[*in];
         if (s->kin == kin) {
             raise(&level, s->level);
             continue;
         }
         raise(&level, (s->level + 1) | 1);
-        if (s->kin && s->kin != LEAF)
+        if (s->kin && s->kin != UR__LEAF_KIN)
             stored[*in] = UR__STORED | UR__FAR;
     }
     return level;
 }
 
 /* The level of another node, or `least`. What it reads is stored. */
-static inline int32_t level_of_other(const fusion *f, spot *spots, const uint32_t *in,
+static inline int32_t level_of_other(const ur__fusion *f, ur__seen *spots, const uint32_t *in,
                                      const uint32_t *end, int32_t least)
 {
     uint8_t *const stored = f->w->stored;
     uint32_t *const read = f->read, n = 0;
     int32_t level = least + (least & 1);
     for (; in < end; in++) {
-        const spot *s = &spots[*in];
+        const ur__seen *s = &spots[*in];
         raise(&level, (s->level | 1) + 1);
         if (!s->kin)
             continue;
         read[n++] = *in;
-        if (s->kin != LEAF)
+        if (s->kin != UR__LEAF_KIN)
             stored[*in] = UR__STORED | UR__FAR;
     }
     while (n > 0)
@@ -78,18 +61,18 @@ static inline int32_t level_of_other(const fusion *f, spot *spots, const uint32_
 }
 
 /* A view of what is at that level, or a value known before the run, reads it as well. */
-static void read_at(const fusion *f, int32_t level, const uint32_t *in, const uint32_t *end)
+static void read_at(const ur__fusion *f, int32_t level, const uint32_t *in, const uint32_t *end)
 {
     for (; in < end; in++) {
-        spot *s = &f->spot[*in];
+        ur__seen *s = &f->seen[*in];
         raise(&s->latest, level);
-        if (s->kin && s->kin != LEAF)
+        if (s->kin && s->kin != UR__LEAF_KIN)
             f->w->stored[*in] = UR__STORED | UR__FAR;
     }
 }
 
 /* The levels of all nodes, and a list of the elementwise ones. */
-static void find_levels(fusion *f, bool fuse)
+static void find_levels(ur__fusion *f, bool fuse)
 {
     ur__work *const w = f->w;
     const ur__node *const node = w->t->node;
@@ -97,7 +80,7 @@ static void find_levels(fusion *f, bool fuse)
     const uint32_t *const operand = w->t->operand, n = w->n;
     const uint8_t *const role = w->role;
     uint32_t *const levels = w->level;
-    spot *const spots = f->spot;
+    ur__seen *const spots = f->seen;
     for (uint32_t id = 0; id < n; id++) {
         const ur__node *x = &node[id];
         const uint32_t *const in = operand + x->in, *const end = in + x->n_in;
@@ -113,13 +96,13 @@ static void find_levels(fusion *f, bool fuse)
             level = level_of_other(f, spots, in, end, level);
         } else {
             level = KNOWN;
-            kin = r == R_LEAF ? LEAF : 0;
+            kin = r == R_LEAF ? UR__LEAF_KIN : 0;
             if (r == R_ALIAS)
                 level = spots[*in].level > 0 ? spots[*in].level : 0;
             if (r >= R_HAVE)
                 read_at(f, level, in, end);
         }
-        spots[id] = (spot){ .level = level, .kin = kin };
+        spots[id] = (ur__seen){ .level = level, .kin = kin };
         levels[id] = level > 0 ? (uint32_t)level : 0;
     }
 }
@@ -138,13 +121,13 @@ static inline void unite(uint32_t *unit, uint32_t x, uint32_t id)
 
 /* Joins elementwise nodes with what they read in their level, and with the elementwise node of
  * their level that read the same before them. What they read of other levels is stored. */
-static void form_clusters(const fusion *f)
+static void form_clusters(const ur__fusion *f)
 {
     const ur__work *const w = f->w;
     const ur__node *const node = w->t->node;
     uint32_t *const unit = w->unit;
     uint8_t *const stored = w->stored;
-    spot *const spots = f->spot;
+    ur__seen *const spots = f->seen;
     for (uint32_t k = 0; k < f->n_maps; k++) {
         const uint32_t id = f->map[k], *in = ur__in(w, id), *const end = in + node[id].n_in;
         const int32_t level = spots[id].level;
@@ -153,13 +136,13 @@ static void form_clusters(const fusion *f)
             stored[id] = UR__STORED | UR__FAR;
         for (; in < end; in++) {
             const uint32_t u = *in;
-            spot *const s = &spots[u];
+            ur__seen *const s = &spots[u];
             raise(&s->latest, level);
             if (s->kin == kin && s->level == level) {
                 unite(unit, u, id);
                 continue;
             }
-            if (s->kin != LEAF) {
+            if (s->kin != UR__LEAF_KIN) {
                 const uint32_t v = s->reader - 1;
                 if (s->reader && spots[v].kin == kin && spots[v].level == level &&
                     node[u].shape == node[id].shape)
@@ -173,49 +156,25 @@ static void form_clusters(const fusion *f)
 }
 
 /* Gathered rows to which products are added are gathered just before, not all at the beginning. */
-static void sink_seeds(const fusion *f)
+static void sink_seeds(const ur__fusion *f)
 {
     ur__work *const w = f->w;
     for (uint32_t k = 0; k < w->n_placed; k++) {
         const uint32_t id = w->placed[k], root = w->root[id];
         if (w->role[id] != R_CALL || w->stored[root] != UR__SEEDED)
             continue;
-        const int32_t level = f->spot[root].level - 2;
+        const int32_t level = f->seen[root].level - 2;
         w->level[id] = (uint32_t)level;
         for (uint32_t i = 0; i < w->t->node[id].n_in; i++) {
-            spot *s = &f->spot[ur__in(w, id)[i]];
+            ur__seen *s = &f->seen[ur__in(w, id)[i]];
             s->latest = level > s->latest ? level : s->latest;
         }
     }
 }
 
-/* A map of one operand that is needed about as long anyway, as tanh(c) of a long short-term memory
- * is, is computed again by those who need it: cheaper than to write it to memory and read it. */
-static void compute_again(const fusion *f)
-{
-    ur__work *const w = f->w;
-    const ur__node *const node = w->t->node;
-    size_t n = 0;
-    for (uint32_t k = 0; k < f->n_maps; k++) {
-        const uint32_t id = f->map[k];
-        const ur__node *x = &node[id];
-        if (w->stored[id] != UR__STORED || x->n_in != 1 || w->role[id] != R_MAP)
-            continue;
-        const uint32_t u = ur__in(w, id)[0], kin = f->spot[u].kin;
-        if (w->root[id] != id || w->t->origin[id].anchor || node[u].shape != x->shape ||
-            node[u].type != x->type || f->spot[u].latest + SOON < f->spot[id].latest ||
-            !kin || (kin != LEAF && !w->stored[u]))
-            continue;
-        w->again[id] = 1;
-        w->stored[id] = 0;
-        n++;
-    }
-    w->p->merged[UR__BIT_recompute] += n;
-}
-
 /* From the last elementwise node to the first: the last one of its cluster, which stands for it,
  * and the cluster's members as a list in order of the tape, which that one's `user` begins. */
-static void link_members(const fusion *f)
+static void link_members(const ur__fusion *f)
 {
     ur__work *const w = f->w;
     uint32_t *const unit = w->unit, *const next = w->next, *const user = w->user;
@@ -234,17 +193,17 @@ bool ur__pass_fuse(ur__work *w)
 {
     const bool fuse = ur__on(w->g, UR__BIT_fuse);
     ur__bump *const s = &w->g->scratch;
-    fusion f = { .w = w };
-    f.spot = ur__bump_take(s, w->n * sizeof *f.spot);
+    ur__fusion f = { .w = w };
+    f.seen = ur__bump_take(s, w->n * sizeof *f.seen);
     f.map = ur__bump_take(s, w->n * sizeof *f.map);
     f.read = ur__bump_take(s, w->t->n_operands * sizeof *f.read);
-    if (!f.spot || !f.map || !f.read)
+    if (!f.seen || !f.map || !f.read)
         return ur__out_of_memory(&w->g->owner);
     find_levels(&f, fuse);
     form_clusters(&f);
     sink_seeds(&f);
-    if (fuse && ur__on(w->g, UR__BIT_recompute))
-        compute_again(&f);
+    if (fuse)
+        ur__recompute(&f);
     link_members(&f);
     return true;
 }

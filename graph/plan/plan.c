@@ -113,7 +113,7 @@ static bool decide(ur__work *w)
     w->p->n_nodes = w->n;
     if (!prepare(w))
         return ur__out_of_memory(&w->g->owner);
-    return ur__pass_live(w) && ur__pass_kmerge(w) && ur__pass_views(w) && ur__pass_fuse(w) &&
+    return ur__pass_live(w) && ur__pass_accumulate(w) && ur__pass_views(w) && ur__pass_fuse(w) &&
            ur__pass_chunk(w) && ur__find_roots(w) && ur__pass_schedule(w) && ur__pass_nmerge(w) &&
            ur__pass_offsets(w);
 }

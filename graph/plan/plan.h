@@ -3,14 +3,15 @@
  * The passes, in order (each in the file of its name):
  *     expand              the tape, rewritten (batch, hoist, split, swap, mmerge), with adjoints
  *     live                goals, what they need, what is known already; the role of every node
- *     kmerge              sums of products become one contraction over all of them
+ *     accumulate          sums are computed where they lie; those of products (kmerge) become one
+ *                         contraction over all of them
  *     views               slices and stacks that need no copy
- *     fuse                clusters of elementwise nodes, levels
+ *     fuse                clusters of elementwise nodes, levels; what is computed again (recompute)
  *     chunk               sums of products over many steps are added as they become known
  *     schedule            the order of units
  *     nmerge              sums of products with the same left operands take turns
  *     offsets             the arena
- *     emit                the steps
+ *     emit                the steps; parameters are packed once (pack)
  *     band                steps over the same many rows take turns on blocks of them
  *     segment             instead, if the arena is over a budget: steps run again to save memory
  */
@@ -245,7 +246,7 @@ typedef struct ur__work {
     uint8_t **deposits;         /* [slot][parameter]: 0, 1, or 2 for several */
     uint8_t *begun;             /* a sum that some step has written to */
     uint8_t *mode;              /* 1 + how a root in a gradient block is written */
-    uint8_t *thick;             /* what products of many rows read it (emit_product.c) */
+    uint8_t *thick;             /* what products of many rows read it (pack.c) */
     uint32_t *uses;             /* live consumers */
     uint32_t *user;             /* the last of them */
     uint32_t *root;             /* whose memory it lies in; itself normally */
@@ -277,7 +278,7 @@ typedef struct ur__work {
  * before g->done, written by an earlier run, are left out. */
 bool ur__expand(ur__work *w);
 bool ur__pass_live(ur__work *w);
-bool ur__pass_kmerge(ur__work *w);
+bool ur__pass_accumulate(ur__work *w);
 bool ur__pass_views(ur__work *w);
 bool ur__pass_fuse(ur__work *w);
 bool ur__pass_chunk(ur__work *w);
@@ -287,6 +288,11 @@ bool ur__pass_offsets(ur__work *w);
 bool ur__pass_emit(ur__work *w);
 bool ur__pass_bands(ur__work *w);
 bool ur__pass_segment(ur__work *w);
+/* Terms of sum id that it computes by itself from now on, since nobody else wants them: those with
+ * one of these roles, a bit each; returns how many. Products (kmerge.c), if its terms have such
+ * roles as `seen` says. */
+uint32_t ur__absorb(ur__work *w, uint32_t id, uint32_t roles);
+uint32_t ur__merge_products(ur__work *w, uint32_t id, uint32_t seen);
 /* Runs a pass; another thread packs meanwhile what the last plan had packed (run/panels.c). */
 bool ur__plan_and_pack(ur__work *w, bool (*plan)(ur__work *w));
 /* Fails with how much memory is needed at least. */
@@ -364,7 +370,7 @@ static inline bool ur__plain_product(const ur__work *w, uint32_t id)
 }
 
 ur__plan *ur__plan_new(ur_graph *g);                    /* of the tape as it is; not cached */
-ur__plan *ur__plan_in_arena(ur_graph *g);               /* the same between runs, using its memory */
+ur__plan *ur__plan_in_arena(ur_graph *g);               /* between runs: it works in their memory */
 /* Before it first runs: which steps run side by side (run/phases.c), and what scratch they need. */
 void ur__plan_ready(const ur_graph *g, ur__plan *p);
 
