@@ -178,7 +178,6 @@ struct ur_graph {
     size_t done;                /* nodes that have been run */
     bool pending;               /* a value that was not kept is asked for */
     bool changed;               /* a leaf was set since the first run */
-    bool telling;               /* plans are made to tell of, not to run (plan/print.c) */
     uint64_t tape_run;          /* the run number of this tape's runs */
     ur__kept *kept;
     size_t n_kept, kept_cap;

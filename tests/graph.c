@@ -31,16 +31,25 @@ TEST(runs_lazily_and_reads)
     ur_graph_free(g);
 }
 
+/* Whether or not the plan for it was made before. */
 TEST(refuses_a_value_that_changed)
 {
     ur_graph *g = ur_graph_new(UR_F64, UR_TRAIN);
-    ur_node x = ur_input(g, ((double[]){ 1, 2 }), 2);
-    ur_node y = ur_square(x), z = ur_sum(y);
-    CHECK_NEAR(ur_value(z), 5, 0);
-    ur_set(x, (double[]){ 3, 3 });
-    double v[2];
-    CHECK(!ur_read(y, v, 2));
-    CHECK_HAS(ur_error(g), "ur_keep");
+    for (int k = 0; k < 5; k++) {
+        ur_node x = ur_input(g, ((double[]){ 1, 2 }), 2);
+        ur_node y = ur_square(x), z = ur_sum(y);
+        double v[2];
+        CHECK_NEAR(ur_value(z), 5, 0);
+        if (k % 2 == 0) {
+            ur_set(x, (double[]){ 3, 3 });
+            CHECK(!ur_read(y, v, 2));
+            CHECK_HAS(ur_error(g), "ur_keep");
+            ur_error_reset(g);
+        } else if (CHECK(ur_read(y, v, 2))) {
+            CHECK_NEAR(v[1], 4, 0);
+        }
+        ur_clear(g);
+    }
     ur_graph_free(g);
 }
 

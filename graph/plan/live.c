@@ -63,21 +63,15 @@ static ur__loc leaf_loc(const ur__work *w, uint32_t id)
                       ps->param[a[1]].offset * ur__type_size((int)ps->type) };
 }
 
-/* A value of an earlier run is computed again only if nothing that it came from has changed. */
-static bool check_recompute(ur__work *w)
+/* 1 + the first value of an earlier run that is computed again; 0 if none is. */
+static uint32_t first_revived(const ur__work *w)
 {
-    ur_graph *g = w->g;
-    bool changed = g->changed;
-    for (size_t i = 0; i < g->n_slots; i++)
-        changed |= g->slot[i].version != g->slot[i].store->version;
-    for (uint32_t id = 0; changed && id < g->done; id++) {
+    for (uint32_t id = 0; id < w->g->done; id++) {
         uint32_t x = w->map[id];
         if (x != UINT32_MAX && w->role[x] > R_ALIAS && w->role[x] != R_EFFECT)
-            return ur__fail_at(g, g->tape.origin[id].at, g->tape.node[id].op->name,
-                               "the value was not kept and what it depends on has changed since: "
-                               "call ur_keep before the run");
+            return id + 1;
     }
-    return true;
+    return 0;
 }
 
 static bool count_deposits(ur__work *w)
@@ -184,5 +178,6 @@ bool ur__pass_live(ur__work *w)
         if (id != UINT32_MAX && w->role[id] == R_HAVE)
             w->goal[id] = 0;
     }
-    return w->g->done == 0 || w->g->telling || check_recompute(w);
+    w->p->revived = first_revived(w);
+    return true;
 }

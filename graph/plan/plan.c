@@ -195,6 +195,20 @@ ur__plan *ur__plan_in_arena(ur_graph *g)
     return p;
 }
 
+/* A value of an earlier run is computed again only if nothing that it came from has changed. */
+static bool still_holds(ur_graph *g, const ur__plan *p)
+{
+    bool changed = g->changed;
+    for (size_t i = 0; i < g->n_slots; i++)
+        changed |= g->slot[i].version != g->slot[i].store->version;
+    if (!p->revived || !changed)
+        return true;
+    const uint32_t id = p->revived - 1;
+    return ur__fail_at(g, g->tape.origin[id].at, g->tape.node[id].op->name,
+                       "the value was not kept and what it depends on has changed since: call "
+                       "ur_keep before the run");
+}
+
 ur__plan *ur__plan_for(ur_graph *g)
 {
     ur__plan *p = ur__cache_find(g);
@@ -207,5 +221,5 @@ ur__plan *ur__plan_for(ur_graph *g)
         g->plan_ns = ur__now_ns() - start;
     }
     g->last_plan = p;
-    return p;
+    return still_holds(g, p) ? p : NULL;
 }

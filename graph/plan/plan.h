@@ -186,6 +186,7 @@ struct ur__plan {
     uint32_t off;
     size_t budget;
     uint64_t kept_hash;
+    uint32_t revived;                   /* 1 + a node of an earlier run that it computes, or 0 */
     /* what runs */
     ur__step *step;
     size_t n_steps;

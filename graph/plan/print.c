@@ -220,9 +220,7 @@ static bool print_rewrites_of(ur_graph *g, FILE *to, const ur__plan *p, const ur
         g->data_used = p->data_begin;
         g->done = p->done;
     }
-    g->telling = true;
     const bool ok = print_rewrites(g, to, p, cost);
-    g->telling = false;
     g->done = done;
     g->n_kept = n_kept;
     g->data_used = data_used;
