@@ -255,7 +255,8 @@ static void thin_split(const product *p, bool accumulate, void *c, ptrdiff_t ldc
                 s[q].a = at(s[q].a, i * s[q].a_m);
                 s[q].b = at(s[q].b, j * s[q].b_n);
             }
-            set()->thin(m, n, s, p->segments, accumulate, at(c, i * ldc + j), ldc);
+            set()->thin(m, n, s, p->segments, random_below(2), accumulate,
+                        at(c, i * ldc + j), ldc);
         }
     }
 }
@@ -276,7 +277,7 @@ static void try_thin(ptrdiff_t m, ptrdiff_t n, ptrdiff_t most_k)
     const bool accumulate = random_below(2);
     void *before = random_array(size_of_c), *c = copy_of(before, size_of_c);
     void *split = copy_of(before, size_of_c);
-    set()->thin(m, n, p.s, p.segments, accumulate, c, ldc);
+    set()->thin(m, n, p.s, p.segments, false, accumulate, c, ldc);
     check_product(&p, c, ldc, accumulate ? before : NULL);
     for (ptrdiff_t i = 0; i + 1 < m; i++)
         for (ptrdiff_t j = n; j < ldc; j++)
@@ -305,12 +306,12 @@ TEST(empty_thin_products)
         single = i;
         void *c = random_array(12), *before = copy_of(c, 12);
         const ur__segment none = { NULL, NULL, 1, 1, 1, 1, 0 };
-        set()->thin(3, 4, NULL, 0, true, c, 4);
-        set()->thin(3, 4, &none, 1, true, c, 4);
-        set()->thin(0, 4, &none, 1, false, c, 4);
-        set()->thin(3, 0, &none, 1, false, c, 4);
+        set()->thin(3, 4, NULL, 0, false, true, c, 4);
+        set()->thin(3, 4, &none, 1, false, true, c, 4);
+        set()->thin(0, 4, &none, 1, false, false, c, 4);
+        set()->thin(3, 0, &none, 1, false, false, c, 4);
         CHECK_MEM(c, before, 12 * size());
-        set()->thin(3, 4, &none, 1, false, c, 4);
+        set()->thin(3, 4, &none, 1, false, false, c, 4);
         for (size_t k = 0; k < 12; k++)
             CHECK(get(c, k) == 0);
         give_back();

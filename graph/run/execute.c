@@ -161,7 +161,7 @@ static void run_piece(ur__run *r, const ur__step *s, const ur__piece *q)
     case UR__CONTRACT:
         if (s->ahead)
             ur__fetch_ahead(r, s[s->ahead].body, q);
-        ur__run_contraction(r, s->body, q);
+        ur__run_contraction(r, s->body, s->turned, q);
         break;
     case UR__MOVE:
         ur__run_move(r, s->body, q);
@@ -197,24 +197,30 @@ static double bounded(double fraction)
     return fraction < 0 ? 0 : fraction > 1 ? 1 : fraction;
 }
 
-static void run_part(void *at, int part, int parts)
+/* The step that is run when i of n have been. */
+static inline size_t in_turn(const phase *f, size_t i, size_t n)
 {
-    const phase *f = at;
+    return f->begin + (f->r->p->step[f->begin].turned ? n - 1 - i : i);
+}
+
+static void run_part(void *phase_, int part, int parts)
+{
+    const phase *f = phase_;
     ur__run *r = part ? &f->r->lane[part] : f->r;
     const double from = f->work * part / parts, to = f->work * (part + 1) / parts;
-    double before = 0;
-    for (size_t i = f->begin; i < f->end; i++) {
-        const ur__step *s = &f->r->p->step[i];
-        const double work = (double)s->work;
+    const size_t n = f->end - f->begin;
+    for (size_t i = 0; i < n; i++) {
+        const size_t at = in_turn(f, i, n);
+        const ur__step *s = &f->r->p->step[at];
+        const double work = (double)s->work, before = (double)s->before;
         /* the parts in which the step begins and ends */
         const double first = floor(before * parts / f->work);
         const double last = ceil((before + work) * parts / f->work - 1e-6);
         ur__piece q = { bounded((from - before) / work), bounded((to - before) / work),
                         (int)(last - first) };
-        before += work;
         if (part == parts - 1)
             q.to = 1;                   /* whatever was lost to rounding */
-        r->step = i;
+        r->step = at;
         if (q.from < q.to)
             run_piece(r, s, &q);
     }
@@ -222,9 +228,10 @@ static void run_part(void *at, int part, int parts)
 
 static void run_whole(const phase *f)
 {
-    for (size_t i = f->begin; i < f->end; i++) {
-        f->r->step = i;
-        run_piece(f->r, &f->r->p->step[i], &(ur__piece){ 0, 1, 1 });
+    const size_t n = f->end - f->begin;
+    for (size_t i = 0; i < n; i++) {
+        f->r->step = in_turn(f, i, n);
+        run_piece(f->r, &f->r->p->step[f->r->step], &(ur__piece){ 0, 1, 1 });
     }
 }
 
@@ -325,6 +332,7 @@ void ur__plan_ready(const ur_graph *g, ur__plan *p)
         return;
     p->scratch_bytes = ur__scratch_needed(p) + 64;
     p->merged[UR__BIT_schedule] = ur__find_phases(g, p, !(p->off >> UR__BIT_schedule & 1));
+    ur__mark_turns(p);
     ur__mark_ahead(p);
 }
 

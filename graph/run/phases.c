@@ -297,10 +297,12 @@ size_t ur__find_phases(const ur_graph *g, ur__plan *p, bool side_by_side)
         const bool single = !side_by_side || alone(s) || l.full;
         if (!single && steps > 0 && steps < MOST_STEPS && fits(&l)) {
             p->step[i - 1].ends = false;
+            s->before = s[-1].before + s[-1].work;
             joined++;
         } else {                        /* it begins a phase */
             begin(&l.read);
             begin(&l.written);
+            s->before = 0;
             steps = 0;
         }
         if (single)

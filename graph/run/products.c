@@ -50,12 +50,13 @@ static bool by_rows(const ur__run *r, const ur__contraction *c, int parts)
 }
 
 /* Whether q is one more row of the left operand's transpose and of the right operand, where those
- * of p so far lie at equal distances: steps of a single sequence do. Then they become one segment.
- * Whether the divisions leave a rest is seen by the products; p is one row then, and goes on with
- * strides by which nothing is read. */
+ * of p so far lie at equal distances: steps of a single sequence do. Then they become one segment,
+ * but not of a product of few rows, whose bits depend on where segments end. Whether the divisions
+ * leave a rest is seen by the products; p is one row then, and goes on with strides by which
+ * nothing is read. */
 static bool joins(ur__segment *p, const ur__segment *q, ptrdiff_t size)
 {
-    if (q->k != 1 || q->b_n != 1 || p->b_n != 1 || q->a_m != p->a_m)
+    if (q->b_n != 1 || p->b_n != 1 || q->a_m != p->a_m)
         return false;
     const ptrdiff_t a = (const char *)q->a - (const char *)p->a;
     const ptrdiff_t b = (const char *)q->b - (const char *)p->b;
@@ -69,9 +70,17 @@ static bool joins(ur__segment *p, const ur__segment *q, ptrdiff_t size)
     return true;
 }
 
-/* Those of terms `from` to `to`; returns how many there are. */
+/* Whether the segment of t is part of the one before it now. */
+static inline bool follows(const ur__term *t, ur__segment *s, int type)
+{
+    return t->k == 1 && t->a.region == t[-1].a.region && t->b.region == t[-1].b.region &&
+           joins(s - 1, s, (ptrdiff_t)ur__type_size(type));
+}
+
+/* Those of terms `from` to `to`, joined if they may be; returns how many there are. */
 static ptrdiff_t fill_segments(const ur__run *r, const ur__contraction *c, size_t from, size_t to,
-                               const ptrdiff_t *index, const cut *part, ur__segment *s)
+                               const ptrdiff_t *index, const cut *part, bool join,
+                               ur__segment *s)
 {
     const ur__kernel_set *k = ur__set(r, c->type);
     const ptrdiff_t size = (ptrdiff_t)ur__type_size(c->type);
@@ -85,9 +94,7 @@ static ptrdiff_t fill_segments(const ur__run *r, const ur__contraction *c, size_
         *next = (ur__segment){ .a = ur__ptr(r, t->a) + a + size * part->row * t->a_m,
                               .b = ur__ptr(r, t->b) + b + right, .a_m = t->a_m, .a_k = t->a_k,
                               .b_k = t->b_k, .b_n = t->b_n, .k = t->k };
-        if (i == from || t->a.region != t[-1].a.region || t->b.region != t[-1].b.region ||
-            !joins(next - 1, next, size))
-            next++;
+        next += !join || i == from || !follows(t, next, c->type);
     }
     return next - s;
 }
@@ -144,14 +151,27 @@ static void run_gang(const ur__run *r, const ur__contraction *c, ur__segment *s,
             cut own;
             if (!share(r, c, x, rows, q, &own))
                 continue;
-            const ptrdiff_t n = fill_segments(r, x, from, to, index, &own, s);
+            const ptrdiff_t n = fill_segments(r, x, from, to, index, &own, true, s);
             k->gemm(own.m, own.n, s, n, from > 0 || ur__adds(r, x->write, x->slot),
                     place(r, x, &own), x->ldc, work);
         }
     }
 }
 
-void ur__run_contraction(const ur__run *r, const ur__contraction *c, const ur__piece *q)
+/* A few rows, all of them: what the steps of one sequence are made of, so the shortest way. */
+static void run_thin(const ur__run *r, const ur__contraction *c, bool turned, ur__segment *s)
+{
+    for (size_t i = 0; i < c->n_terms; i++) {
+        const ur__term *t = &c->term[i];
+        s[i] = (ur__segment){ ur__ptr(r, t->a), ur__ptr(r, t->b), t->a_m, t->a_k, t->b_k, t->b_n,
+                              t->k };
+    }
+    ur__set(r, c->type)->thin(c->m, c->n, s, (ptrdiff_t)c->n_terms, turned,
+                              ur__adds(r, c->write, c->slot), ur__ptr(r, c->c), c->ldc);
+}
+
+void ur__run_contraction(const ur__run *r, const ur__contraction *c, bool turned,
+                         const ur__piece *q)
 {
     const ur__kernel_set *k = ur__set(r, c->type);
     const ptrdiff_t size = (ptrdiff_t)ur__type_size(c->type);
@@ -159,6 +179,10 @@ void ur__run_contraction(const ur__run *r, const ur__contraction *c, const ur__p
     char *work = r->scratch + (c->n_terms * sizeof *s + 63) / 64 * 64;
     if (c->gang) {
         run_gang(r, c, s, work, q);
+        return;
+    }
+    if (c->thin && !c->batch && q->from <= 0 && q->to >= 1) {
+        run_thin(r, c, turned, s);
         return;
     }
     ptrdiff_t index[UR_MAX_RANK] = { 0 };
@@ -172,12 +196,12 @@ void ur__run_contraction(const ur__run *r, const ur__contraction *c, const ur__p
         return;
     }
     for (; batch < end; batch++) {
-        const ptrdiff_t n = fill_segments(r, c, 0, c->n_terms, index, &own, s);
+        const ptrdiff_t n = fill_segments(r, c, 0, c->n_terms, index, &own, !c->thin, s);
         char *to = (char *)place(r, c, &own) +
                    (c->batch ? size * ur__dot(c->batch->rank, index, c->batch->c_step) : 0);
         const bool adds = ur__adds(r, c->write, c->slot);
         if (c->thin)
-            k->thin(own.m, own.n, s, n, adds, to, c->ldc);
+            k->thin(own.m, own.n, s, n, turned, adds, to, c->ldc);
         else
             k->gemm(own.m, own.n, s, n, adds, to, c->ldc, work);
         if (c->batch)

@@ -54,7 +54,8 @@ static inline void ur__units(size_t n, const ur__piece *q, size_t *begin, size_t
 /* A piece of each kind of step. Pieces write apart from each other, and where they are cut changes
  * no bit. */
 void ur__run_program(const ur__run *r, const ur__programmed *step, const ur__piece *q);
-void ur__run_contraction(const ur__run *r, const ur__contraction *c, const ur__piece *q);
+void ur__run_contraction(const ur__run *r, const ur__contraction *c, bool turned,
+                         const ur__piece *q);
 void ur__run_move(const ur__run *r, const ur__move *m, const ur__piece *q);
 void ur__run_scatter(ur__run *r, const ur__scatter *s, const ur__piece *q);
 void ur__run_call(ur__run *r, const ur__call *c, const ur__piece *q);
@@ -69,6 +70,9 @@ void ur__renew_panel(ur_graph *g, const ur__panel *p, const ur__piece *q);
 /* ahead.c: says of products which program follows soon; asks for a piece of its operands. */
 void ur__mark_ahead(ur__plan *p);
 void ur__fetch_ahead(const ur__run *r, const ur__programmed *next, const ur__piece *q);
+
+/* turns.c: says which products are walked from the other end, after phases are known. */
+void ur__mark_turns(ur__plan *p);
 
 /* phases.c: says of each step how long it takes and, if asked, which ones may run side by side;
  * returns how many join others. */

@@ -73,9 +73,10 @@ typedef struct ur__kernel_set {
     size_t gemm_scratch;                /* bytes, the same for every product */
 
     /* The same for at most a few rows (any number is legal), read where they are: no B is packed,
-     * each has b_n or b_k 1 and, where b_n is not 1, a_k 1. The bits are not those of gemm. */
+     * each has b_n or b_k 1 and, where b_n is not 1, a_k 1. The bits are not those of gemm.
+     * turned: what is read last otherwise is read first; the same bits. */
     void (*thin)(ptrdiff_t m, ptrdiff_t n, const ur__segment *s, ptrdiff_t n_segments,
-                 bool accumulate, void *c, ptrdiff_t ldc);
+                 bool turned, bool accumulate, void *c, ptrdiff_t ldc);
 
     /* Panels of B[k, n] as gemm reads them: dst holds packed_size(k, n) bytes, 64-byte aligned. A
      * panel has packed_size(1, 1) / sizeof(T) columns; what is packed for the columns from j on, a

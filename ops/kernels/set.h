@@ -15,7 +15,7 @@ extern const size_t KERNEL(gemm_scratch);
 void KERNEL(gemm)(ptrdiff_t m, ptrdiff_t n, const ur__segment *s, ptrdiff_t n_segments,
                   bool accumulate, void *c, ptrdiff_t ldc, void *scratch);
 void KERNEL(thin)(ptrdiff_t m, ptrdiff_t n, const ur__segment *s, ptrdiff_t n_segments,
-                  bool accumulate, void *c, ptrdiff_t ldc);
+                  bool turned, bool accumulate, void *c, ptrdiff_t ldc);
 void KERNEL(pack)(ptrdiff_t k, ptrdiff_t n, const void *b, ptrdiff_t b_k, ptrdiff_t b_n, void *dst);
 size_t KERNEL(packed_size)(ptrdiff_t k, ptrdiff_t n);
 

@@ -9,7 +9,12 @@
  * Both read B from end to end, by instructions each of which moves along in short strides. That is
  * what a cache foresees: a walk down a panel of the same numbers takes half as long again.
  *
- * Bits: an element of the first kind is a chain of multiply-adds. One of the second is, for each
+ * A recurrence reads the same B in every step, and of a B that is larger than the first cache the
+ * end is still there when the next step comes to it: a walk that is turned begins at that end. So
+ * sums are formed such that the order of the walk does not matter.
+ *
+ * Bits: an element of the first kind is, for each segment, three chains of multiply-adds: of the
+ * first END numbers along K, the last END, and those between. One of the second is, for each
  * segment, two such chains in every lane, of every other vector, and then the lanes as a tree.
  * Neither depends on which other elements are computed, or how many.
  */
@@ -24,6 +29,8 @@ enum {
 #endif
     WIDEST = 8,                         /* vectors of C or A that are kept in registers */
     NEAR = 64,                          /* vectors of C that stay in the first cache beside B */
+    END = 64,                           /* rows, or columns, of B at an end of a walk */
+    KEPT = 1024,                        /* sums that a walk over several segments keeps */
 };
 
 static ptrdiff_t least(ptrdiff_t a, ptrdiff_t b)
@@ -45,16 +52,22 @@ INLINE void store_of(int N, size_t lanes, T *p, int k, V x)
         v_store_n(p + k * W, x, lanes);
 }
 
-/* R rows of C, as far as N vectors: (add ? C : 0) + A B. */
+/* What a chain is added to: (add ? C : 0) + ((chain + end) + middle), where these are not NULL. */
+typedef struct rest {
+    const T *end, *middle;              /* rows lie WIDEST vectors apart */
+    bool add;
+} rest;
+
+/* A chain over K for R rows of C, as far as N vectors. */
 INLINE void rows_of(const int R, const int N, size_t lanes, ptrdiff_t K, const T *a, ptrdiff_t a_m,
-                    ptrdiff_t a_k, const T *b, ptrdiff_t b_k, bool add, T *c, ptrdiff_t ldc)
+                    ptrdiff_t a_k, const T *b, ptrdiff_t b_k, const rest *to, T *c, ptrdiff_t ldc)
 {
     V sum[ROWS][WIDEST];
     UNROLL
     for (int i = 0; i < R; i++) {
         UNROLL
         for (int j = 0; j < N; j++)
-            sum[i][j] = add ? load_of(N, lanes, c + i * ldc, j) : v_set(0);
+            sum[i][j] = v_set(0);
     }
     for (ptrdiff_t k = 0; k < K; k++, a += a_k, b += b_k) {
         V x[ROWS];
@@ -72,8 +85,13 @@ INLINE void rows_of(const int R, const int N, size_t lanes, ptrdiff_t K, const T
     UNROLL
     for (int i = 0; i < R; i++) {
         UNROLL
-        for (int j = 0; j < N; j++)
-            store_of(N, lanes, c + i * ldc, j, sum[i][j]);
+        for (int j = 0; j < N; j++) {
+            V y = sum[i][j];
+            y += to->end ? v_load(to->end + (i * WIDEST + j) * W) : v_set(0);
+            y += to->middle ? v_load(to->middle + (i * WIDEST + j) * W) : v_set(0);
+            y += to->add ? load_of(N, lanes, c + i * ldc, j) : v_set(0);
+            store_of(N, lanes, c + i * ldc, j, y);
+        }
     }
 }
 
@@ -183,7 +201,7 @@ INLINE void long_columns_of(const int R, ptrdiff_t K, ptrdiff_t n, const T *a, p
 }
 
 typedef void rows_function(size_t lanes, ptrdiff_t K, const T *a, ptrdiff_t a_m, ptrdiff_t a_k,
-                           const T *b, ptrdiff_t b_k, bool add, T *c, ptrdiff_t ldc);
+                           const T *b, ptrdiff_t b_k, const rest *to, T *c, ptrdiff_t ldc);
 typedef void columns_function(size_t lanes, ptrdiff_t n, const T *a, ptrdiff_t a_m, const T *b,
                               ptrdiff_t b_n, bool add, T *c, ptrdiff_t ldc);
 typedef void long_function(ptrdiff_t K, ptrdiff_t n, const T *a, ptrdiff_t a_m, const T *b,
@@ -191,10 +209,10 @@ typedef void long_function(ptrdiff_t K, ptrdiff_t n, const T *a, ptrdiff_t a_m, 
 
 #define OF(R, N)                                                                                   \
     static void rows_##R##_##N(size_t lanes, ptrdiff_t K, const T *a, ptrdiff_t a_m,               \
-                               ptrdiff_t a_k, const T *b, ptrdiff_t b_k, bool add, T *c,           \
+                               ptrdiff_t a_k, const T *b, ptrdiff_t b_k, const rest *to, T *c,     \
                                ptrdiff_t ldc)                                                      \
     {                                                                                              \
-        rows_of(R, N, lanes, K, a, a_m, a_k, b, b_k, add, c, ldc);                                 \
+        rows_of(R, N, lanes, K, a, a_m, a_k, b, b_k, to, c, ldc);                                  \
     }                                                                                              \
     static void columns_##R##_##N(size_t lanes, ptrdiff_t n, const T *a, ptrdiff_t a_m,            \
                                   const T *b, ptrdiff_t b_n, bool add, T *c, ptrdiff_t ldc)        \
@@ -246,48 +264,120 @@ static size_t last_lanes(ptrdiff_t n)
     return (size_t)((n - 1) % W + 1);
 }
 
-static void by_rows(ptrdiff_t m, ptrdiff_t n, const ur__segment *s, const T *a, bool add, T *c,
-                    ptrdiff_t ldc)
+/* The numbers along K from `from` on. */
+static void chain(ptrdiff_t m, ptrdiff_t width, const ur__segment *s, const T *a, const T *b,
+                  ptrdiff_t from, ptrdiff_t K, const rest *to, T *c, ptrdiff_t ldc)
+{
+    rows_functions[m][(width + W - 1) / W](last_lanes(width), K, a + from * s->a_k, s->a_m, s->a_k,
+                                           b + from * s->b_k, s->b_k, to, c, ldc);
+}
+
+/* Columns that fit in registers: one end, the middle, the other end. */
+static void short_rows(ptrdiff_t m, ptrdiff_t width, const ur__segment *s, const T *a, const T *b,
+                       bool turned, bool add, T *c, ptrdiff_t ldc)
+{
+    T end[ROWS * WIDEST * W], middle[ROWS * WIDEST * W];
+    const ptrdiff_t head = least(s->k, END), tail = least(s->k - head, END);
+    const ptrdiff_t between = s->k - head - tail, last = s->k - tail;
+    const rest only = { NULL, NULL, false };
+    const rest all = { tail ? end : NULL, between ? middle : NULL, add };
+    if (tail)
+        chain(m, width, s, a, b, turned ? last : 0, turned ? tail : head, &only, end, WIDEST * W);
+    if (between)
+        chain(m, width, s, a, b, head, between, &only, middle, WIDEST * W);
+    if (tail && !turned)
+        chain(m, width, s, a, b, last, tail, &all, c, ldc);
+    else
+        chain(m, width, s, a, b, 0, head, &all, c, ldc);
+}
+
+/* Columns that do not. */
+static void near_rows(ptrdiff_t width, const ur__segment *s, const T *a, const T *b, bool add, T *c)
+{
+    T sum[3][NEAR * W];
+    const ptrdiff_t head = least(s->k, END), tail = least(s->k - head, END);
+    const ptrdiff_t from[] = { s->k - tail, 0, head }, n[] = { tail, head, s->k - head - tail };
+    for (int i = 0; i < 3; i++) {
+        memset(sum[i], 0, (size_t)width * sizeof(T));
+        near_row(width, n[i], a + from[i] * s->a_k, s->a_k, b + from[i] * s->b_k, s->b_k, sum[i]);
+    }
+    for (ptrdiff_t j = 0; j < width; j++)
+        c[j] = ((sum[0][j] + sum[1][j]) + sum[2][j]) + (add ? c[j] : 0);
+}
+
+static void by_rows(ptrdiff_t m, ptrdiff_t n, const ur__segment *s, const T *a, bool turned,
+                    bool add, T *c, ptrdiff_t ldc)
 {
     const bool near = m == 1 && n > most[1] * W;
     for (ptrdiff_t j = 0, width; j < n; j += width) {
         const T *b = (const T *)s->b + j;
         width = least(n - j, near ? NEAR * W : most[m] * W);
-        if (near && !add)
-            memset(c + j, 0, (size_t)width * sizeof(T));
         if (near)
-            near_row(width, s->k, a, s->a_k, b, s->b_k, c + j);
+            near_rows(width, s, a, b, add, c + j);
         else
-            rows_functions[m][(width + W - 1) / W](last_lanes(width), s->k, a, s->a_m, s->a_k, b,
-                                                   s->b_k, add, c + j, ldc);
+            short_rows(m, width, s, a, b, turned, add, c + j, ldc);
     }
 }
 
-static void by_columns(ptrdiff_t m, ptrdiff_t n, const ur__segment *s, const T *a, bool add, T *c,
-                       ptrdiff_t ldc)
+static void by_columns(ptrdiff_t m, ptrdiff_t n, const ur__segment *s, const T *a, const T *b,
+                       bool add, T *c, ptrdiff_t ldc)
 {
     if (s->k > most[m] * W)
-        long_columns[m](s->k, n, a, s->a_m, s->b, s->b_n, add, c, ldc);
+        long_columns[m](s->k, n, a, s->a_m, b, s->b_n, add, c, ldc);
     else
-        columns_functions[m][(s->k + W - 1) / W](last_lanes(s->k), n, a, s->a_m, s->b, s->b_n, add,
-                                                 c, ldc);
+        columns_functions[m][(s->k + W - 1) / W](last_lanes(s->k), n, a, s->a_m, b, s->b_n, add, c,
+                                                 ldc);
 }
 
-void KERNEL(thin)(ptrdiff_t m, ptrdiff_t n, const ur__segment *s, ptrdiff_t n_segments,
+/* All segments by columns, from the last column of the last one to the first of the first. The sums
+ * of each are kept until they can be added in order. */
+static void turned_columns(ptrdiff_t m, ptrdiff_t n, const ur__segment *s, ptrdiff_t n_segments,
+                           ptrdiff_t row, bool add, T *c, ptrdiff_t ldc)
+{
+    T kept[KEPT];
+    for (ptrdiff_t t = n_segments; t-- > 0;) {
+        const T *a = (const T *)s[t].a + row * s[t].a_m;
+        for (ptrdiff_t j = (n - 1) / END * END; j >= 0; j -= END)
+            by_columns(m, least(n - j, END), &s[t], a, (const T *)s[t].b + j * s[t].b_n, false,
+                       kept + t * m * n + j, n);
+    }
+    for (ptrdiff_t t = 0; t < n_segments; t++, add = true) {
+        for (ptrdiff_t i = 0; i < m; i++) {
+            const T *y = kept + (t * m + i) * n;
+            for (ptrdiff_t j = 0; j < n; j++)
+                c[i * ldc + j] = add ? c[i * ldc + j] + y[j] : y[j];
+        }
+    }
+}
+
+/* Whether all segments are by columns and their sums can be kept. */
+static bool can_turn(ptrdiff_t m, ptrdiff_t n, const ur__segment *s, ptrdiff_t n_segments)
+{
+    bool can = m * n <= KEPT / n_segments;
+    for (ptrdiff_t t = 0; can && t < n_segments; t++)
+        can = s[t].b_n != 1 && s[t].k > 0;
+    return can;
+}
+
+void KERNEL(thin)(ptrdiff_t m, ptrdiff_t n, const ur__segment *s, ptrdiff_t n_segments, bool turned,
                   bool accumulate, void *c, ptrdiff_t ldc)
 {
     for (ptrdiff_t row = 0, rows; row < m && n > 0; row += rows) {
         T *to = (T *)c + row * ldc;
         bool add = accumulate;
         rows = least(m - row, ROWS);
+        if (turned && n_segments > 0 && can_turn(rows, n, s, n_segments)) {
+            turned_columns(rows, n, s, n_segments, row, add, to, ldc);
+            continue;
+        }
         for (const ur__segment *t = s; t < s + n_segments; t++) {
             if (t->k <= 0)
                 continue;
             const T *a = (const T *)t->a + row * t->a_m;
             if (t->b_n == 1)
-                by_rows(rows, n, t, a, add, to, ldc);
+                by_rows(rows, n, t, a, turned, add, to, ldc);
             else
-                by_columns(rows, n, t, a, add, to, ldc);
+                by_columns(rows, n, t, a, t->b, add, to, ldc);
             add = true;
         }
         for (ptrdiff_t i = 0; !add && i < rows; i++)
