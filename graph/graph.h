@@ -219,7 +219,11 @@ UR_API const void *ur_data(ur_node x);
 
 /* Requests the gradient of a scalar loss for every parameter that it depends on and that is not
  * frozen; a run adds it to the stores' gradient blocks. (The first after an update overwrites.)
- * A loss that depends on no parameter is an error. Returns the loss. */
+ * A loss that depends on no parameter is an error. Returns the loss.
+ *
+ * A loss depends on what it was recorded from, but for what lies behind ur_detach and operations
+ * without a derivative; the result of ur_grad depends on all that its ys, seeds and xs depend on.
+ * So the gradient may be zero whatever the values are. */
 #define ur_backward(loss) ur_backward_at(UR_AT(#loss), loss)
 UR_API ur_node ur_backward_at(ur_at at, ur_node loss);
 
@@ -290,7 +294,9 @@ UR_API const int32_t *ur_param_rows(ur_node W, size_t *n);
 /* Says that values were changed from outside (packed copies are renewed), that gradients were. */
 UR_API void ur_params_changed(ur_params *ps);
 UR_API void ur_gradients_changed(ur_params *ps);
-/* Whether a gradient waits for an update; what an optimiser calls when it has used it. */
+/* Whether a gradient waits for an update: a loss of a successful run with ur_backward depends on a
+ * parameter of this store, and parameters on which it does not have gradients of zeros. What an
+ * optimiser calls when it has used it. */
 UR_API bool ur_gradient_ready(const ur_params *ps);
 UR_API void ur_gradient_used(ur_params *ps);
 

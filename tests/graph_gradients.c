@@ -136,5 +136,58 @@ TEST(sparse_rows)
     ur_params_free(ps);
 }
 
+/* Two stores whose gradients hold something old. */
+static void old_gradients(ur_params *ps[2], double old)
+{
+    for (int k = 0; k < 2; k++) {
+        for (size_t i = 0; i < ur_block_elements(ps[k]); i++)
+            ((double *)ur_gradients(ps[k]))[i] = old;
+        ur_gradients_changed(ps[k]);
+        ur_gradient_used(ps[k]);
+    }
+}
+
+/* A store is ready when a loss that was run depends on it as recorded: also where the derivative is
+ * zero whatever the values are; not where a product of its parameter is merely computed together
+ * with one that the loss depends on. */
+TEST(readiness_is_decided_as_recorded)
+{
+    ur_params *ps[2] = { ur_params_new(UR_F64, 3), ur_params_new(UR_F64, 4) };
+    ur_node W = ur_param(ps[0], "W", ur_constant(2), 3, 2);
+    ur_node u[2] = { ur_param(ps[0], "u", ur_constant(1), 1, 3),
+                     ur_param(ps[1], "u", ur_constant(1), 1, 3) };
+    const double *d[2] = { ur_gradients(ps[0]), ur_gradients(ps[1]) };
+    for (int round = 0; round < 8; round++) {
+        const bool batch = round & 1, derivative = round & 2, both = round & 4;
+        ur_graph *g = ur_graph_new(UR_F64, UR_TRAIN);
+        REQUIRE(ur_rewrite(g, "batch", batch));
+        old_gradients(ps, 7);
+        ur_node x[2], y[2], none, loss;
+        for (int k = 0; k < 2; k++) {
+            x[k] = derivative ? ur_input(g, ((double[]){ 1, 2, 3 }), 1, 3) : ur_use(g, u[k]);
+            y[k] = ur_square(ur_matmul(x[k], W));
+        }
+        if (derivative) {
+            REQUIRE(ur_grad(&y[0], NULL, 1, &x[1], 1, &none));
+            loss = ur_shift(ur_sum(none), 0.5);
+        } else {
+            loss = ur_sum(y[0]);
+        }
+        if (both)
+            ur_backward(ur_sum(ur_square(ur_use(g, u[1]))));
+        ur_backward(loss);
+        REQUIRE(ur_run(g));
+        CHECK(ur_gradient_ready(ps[0]));
+        CHECK(ur_gradient_ready(ps[1]) == both);
+        for (int i = 0; i < 3; i++)
+            CHECK_NEAR(d[1][i], both ? 2 : 7, 0);
+        for (int i = 0; i < 6; i++)                         /* of W: 2 u (u W) */
+            CHECK_NEAR(((double *)ur_param_gradient(W))[i], derivative ? 0 : 12, 0);
+        ur_graph_free(g);
+    }
+    ur_params_free(ps[0]);
+    ur_params_free(ps[1]);
+}
+
 TEST_MAIN(T(gradients_are_nodes), T(gradient_through_an_earlier_section), T(detach_stops_gradients),
-          T(gradient_stamps), T(sparse_rows))
+          T(gradient_stamps), T(sparse_rows), T(readiness_is_decided_as_recorded))

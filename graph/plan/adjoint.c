@@ -237,8 +237,9 @@ static bool differentiate(ur__expansion *e, uint32_t request)
             const int64_t *p = g->into->attr + ur__at(g, id)->attr;
             int64_t where[2] = { p[0], p[1] };
             ur_shape scalar = { .rank = 0 };
-            ur__append(g, NULL, &ur__op_deposit, &adjoint, 1, where, 2, &scalar,
-                       (int)g->precision, 0);
+            if (e->owed[where[0]])
+                ur__append(g, NULL, &ur__op_deposit, &adjoint, 1, where, 2, &scalar,
+                           (int)g->precision, 0);
         }
     }
     return !g->owner.failed;

@@ -287,14 +287,10 @@ bool ur__pass_emit(ur__work *w)
     p->deposits = ur__bump_alloc(&p->memory, (w->g->n_slots + 1) * sizeof *p->deposits);
     if (!p->deposits)
         return ur__out_of_memory(&w->g->owner);
-    for (uint32_t k = 0; k < w->n_effects; k++) {
-        if (w->t->node[w->effect[k]].op != &ur__op_deposit)
-            continue;
-        int64_t slot = ur__attr(w, w->effect[k])[0];
-        if (!p->deposits[slot] &&
-            !(p->deposits[slot] = ur__bump_alloc(&p->memory, w->g->slot[slot].store->n)))
+    for (size_t s = 0; s < p->n_deposit_slots; s++)
+        if (w->owed[s] &&
+            !(p->deposits[s] = ur__bump_alloc(&p->memory, w->g->slot[s].store->n)))
             return ur__out_of_memory(&w->g->owner);
-    }
     ur__find_thick(w);
     for (uint32_t pos = 0, level = UINT32_MAX; pos < w->n_units; pos++) {
         const uint32_t id = w->order[pos];

@@ -120,7 +120,8 @@ static bool prepare(ur__expansion *e)
     uint32_t *taken = ur__bump_alloc(&e->g->scratch, (e->from->n + 1) * sizeof *taken);
     e->marks = ur__bump_alloc(&e->g->scratch, e->from->n + 1);
     e->readers = ur__bump_alloc(&e->g->scratch, e->from->n + 1);
-    if (!e->marks || !taken || !e->readers)
+    e->owed = ur__bump_alloc(&e->g->scratch, (e->g->n_slots + 1) * sizeof *e->owed);
+    if (!e->marks || !taken || !e->readers || !e->owed)
         return ur__out_of_memory(&e->g->owner);
     uint8_t *const readers = e->readers;
     const ur__node *const node = e->from->node;
@@ -157,14 +158,16 @@ bool ur__expand(ur__work *w)
             map[id] = e.results[g->tape.attr[x->attr]];
             to->node[map[id]].flags |= x->flags & UR__KEEP;
         } else if (x->op == &ur__op_request) {
-            if (g->tape.attr[x->attr + UR__A_BACKWARD] && id < g->done)
+            const bool backward = g->tape.attr[x->attr + UR__A_BACKWARD];
+            if (backward && id < g->done)
                 continue;
-            ok = ur__expand_request(&e, id);
+            ok = (!backward || ur__find_owed(&e, id)) && ur__expand_request(&e, id);
         } else {
             ok = ur__take_node(&e, id);
         }
     }
     w->readers = e.readers;
+    w->owed = e.owed;
     g->into = &g->tape;
     return ok && !g->owner.failed;
 }

@@ -246,6 +246,7 @@ typedef struct ur__work {
     uint8_t *role, *goal, *strict, *stored;
     uint8_t *again;             /* not stored: whoever reads it later computes it again */
     uint8_t **deposits;         /* [slot][parameter]: 0, 1, or 2 for several */
+    const bool *owed;           /* by slot: its store gets a gradient, if only zeros */
     uint8_t *begun;             /* a sum that some step has written to */
     uint8_t *mode;              /* 1 + how a root in a gradient block is written */
     uint8_t *thick;             /* what products of many rows read it (pack.c) */

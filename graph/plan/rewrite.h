@@ -60,6 +60,7 @@ typedef struct ur__expansion {
     uint32_t *terms;                    /* operands of one sum */
     size_t term_cap;
     const uint32_t *results;            /* of the last request */
+    bool *owed;                         /* by slot: its store gets a gradient (owed.c) */
     /* repeat.c: what the rule under way gave; what rules made of operands of some sizes */
     ur__given given[UR__GIVEN];
     int n_given;
@@ -69,6 +70,9 @@ typedef struct ur__expansion {
 /* Copies a recorded node or puts a better form in its place; its operands are planned already. */
 bool ur__take_node(ur__expansion *e, uint32_t id);
 bool ur__expand_request(ur__expansion *e, uint32_t request);
+
+/* Marks the stores that the loss of a backward request depends on. */
+bool ur__find_owed(ur__expansion *e, uint32_t request);
 
 void ur__contribute(ur__expansion *e, uint32_t to, uint32_t node);
 
