@@ -12,6 +12,8 @@
 #include "graph/check_parts.h"
 #include "ops/internal.h"
 
+enum { MOST = 4000 };           /* elements of a sample's value, or of its gradients */
+
 /* -------------------------------------------------------------------------------- what is right */
 
 static double worst_of(const ur_report *r, int order)
@@ -55,6 +57,51 @@ TEST(every_op_can_be_checked)
         ur_report_free(&r);
     }
     CHECK(n > UR__MAP_COUNT);
+}
+
+/* Compares the values of an op's sample with those with one element of an operand moved a little
+ * either way; returns how many elements that were, -1 after the last sample. */
+static int stays(const ur_op *op, int which)
+{
+    ur_graph *g = ur_graph_new(UR_F64, UR_TRAIN);
+    ur_draw d = { 0 };
+    ur__draw_begin(&d, g, ur__mix(0, (uint64_t)which));
+    ur_node y = ur__draw_sample(&d, op, which);
+    static double want[MOST], got[MOST];
+    const size_t n = ur_is_nil(y) ? 0 : ur_count(y);
+    int moved = ur_is_nil(y) ? -1 : 0;
+    CHECK_STR(ur_error(g), NULL);
+    CHECK(moved < 0 || (n <= MOST && ur_read(y, want, n)));
+    for (size_t k = 0; moved >= 0 && k < d.n; k++) {
+        double *x = ur_type_of(d.drawn[k].x) == UR_F64 ? ur__leaf_data(g, d.drawn[k].x) : NULL;
+        for (size_t e = 0; x && e < 2 * ur_count(d.drawn[k].x); e++) {
+            const double before = x[e / 2];
+            x[e / 2] = before + (e % 2 ? -1e-6 : 1e-6);
+            g->changed = true;
+            ur_set_run_number(g, 0);
+            if (!CHECK(ur_rerun(g) && ur_read(y, got, n) && !memcmp(got, want, n * sizeof *got)))
+                printf("  sample %d of %s, operand %zu[%zu]\n", which, op->name, k, e / 2);
+            x[e / 2] = before;
+            moved++;
+        }
+    }
+    ur__draw_end(&d);
+    ur_graph_free(g);
+    return moved;
+}
+
+/* What has no rule because its derivative is 0 almost everywhere stays as it is. */
+TEST(what_is_flat_stays)
+{
+    for (int k = 0; ur__ops[k]; k++) {
+        const ur_op *op = ur__ops[k];
+        int n = 0;
+        if (!(op->flags & UR_FLAT) || op->flags & UR_INT_OUT)
+            continue;
+        for (int which = 0, moved; (moved = stays(op, which)) >= 0; which++)
+            n += moved;
+        printf("  %-22s %6d elements moved\n", op->name, n);
+    }
 }
 
 /* ---------------------------------------------------------------------------------- composites */
@@ -139,7 +186,7 @@ TEST(composites)
 
 enum { SIGN, SCALE, SWAP, DROP, TRANSPOSE, FAULTS };
 static const char *const fault_name[] = { "sign", "scale", "swap", "drop", "transpose" };
-enum { OPERANDS = 3, MOST = 4000 };
+enum { OPERANDS = 3 };
 
 typedef struct plant {
     const ur_op *op;
@@ -312,4 +359,5 @@ TEST(planted_faults)
     CHECK_INT(caught, counted);
 }
 
-TEST_MAIN(T(every_op), T(every_op_can_be_checked), T(composites), T(planted_faults))
+TEST_MAIN(T(every_op), T(every_op_can_be_checked), T(what_is_flat_stays), T(composites),
+          T(planted_faults))
