@@ -2,9 +2,12 @@
  * threads give what they give node by node, within rounding, and bit for bit the same wherever bits
  * must be the same (tape_compare.h).
  *
- * UR_TAPES=n draws n tapes (500 normally), UR_TAPES=n:s from seed s on. A tape that rounding alone
- * makes differ between float and double says nothing and is drawn again; few may. A tape that fails
- * is made as small as it can be, and printed as a program. */
+ * UR_TAPES=n draws n tapes (500 normally), UR_TAPES=n:s from seed s on. A tape that fails is made as
+ * small as it can be, and printed as a program.
+ *
+ * A tape that rounding alone makes differ between float and double says nothing and is drawn again;
+ * few may. One whose sums cancel, so that float differs by as much as a part of its bound, can say
+ * nothing in float, where another order of additions is as far off; it is proven in double. */
 #include <errno.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
@@ -22,6 +25,10 @@ static const char *const rewrite[] = {
 };
 
 enum { OFF_ROOM = 200, DRAWS = 20, SUBSETS = 2, FAILURES = 3, OPS = 256 };
+/* What float may differ by from double, of the scale of a tensor, in a tape that says something at
+ * all, and in float: a fifth of its bound. */
+static const double differs[2] = { 1e-3, 2e-6 };
+
 enum { SAME, DIFFERS = 71, NO_REFERENCE = 72 };  /* exit statuses of children */
 
 static char all[OFF_ROOM];              /* the names of all rewrites */
@@ -32,9 +39,9 @@ typedef struct progress {
     int draws, k;                       /* how often it was drawn; 0 double, 1 float */
     char off[OFF_ROOM], why[TAPE_WHY];
     int threads[2];
-    bool small, cancels, repeats;
+    bool small, repeats;
     double part;                        /* of the memory that it needs */
-    long again, cancelled;              /* tapes drawn again, and that cancel in float */
+    long again;                         /* tapes drawn again */
     bool met[OPS];                      /* ops of the list that were on a tape */
     long merged[UR__N_REWRITES];        /* tapes in which each rewrite did something */
 } progress;
@@ -66,8 +73,7 @@ static tape_case case_of(const tape *t, int k)
     return (tape_case){ .record = tape_recorded, .ctx = t, .type = k ? UR_F32 : UR_F64,
                         .all = all, .off = now->off,
                         .threads = { now->threads[0], now->threads[1] },
-                        .small = now->small, .part = now->part, .repeats = &now->repeats,
-                        .cancels = k ? &now->cancels : NULL };
+                        .small = now->small, .part = now->part, .repeats = &now->repeats };
 }
 
 /* --------------------------------------------------------------------------------- in the child */
@@ -118,37 +124,20 @@ static bool runs(const tape *t, tape_result want[2][TAPE_ROUNDS])
     return true;
 }
 
-/* Whether float and double tell the same. */
-static bool clear(tape_result want[2][TAPE_ROUNDS])
+/* Whether float and double tell the same, enough for a comparison in double (0) or float (1). */
+static bool clear(int k, tape_result want[2][TAPE_ROUNDS])
 {
     char why[TAPE_WHY];
     for (int i = 0; i < TAPE_ROUNDS; i++)
-        if (!finite(&want[0][i]) || !tape_near(&want[0][i], &want[1][i], 1e-3, "float", why))
+        if (!finite(&want[0][i]) ||
+            !tape_near(&want[0][i], &want[1][i], differs[k], "float", why))
             return false;
     return true;
 }
 
-/* Draws the tape of a seed until it is clear. */
-static bool draw(tape *t, tape_result want[2][TAPE_ROUNDS])
+/* With all rewrites and with a random subset, in as many types as say something. */
+static bool proven(const tape *t, tape_result want[2][TAPE_ROUNDS], int types)
 {
-    now->k = 0;
-    for (now->draws = 0; now->draws < DRAWS; now->draws++) {
-        tape_draw(t, ur__mix(now->seed, (uint64_t)now->draws));
-        if (!runs(t, want))
-            return false;
-        if (clear(want))
-            return true;
-    }
-    snprintf(now->why, TAPE_WHY, "%d tapes in turn differ between float and double", DRAWS);
-    return false;
-}
-
-/* With all rewrites and with a random subset, in double and in float. A sum that cancels leaves
- * more than the bound in float where a difference of algebra would leave it in double, too, which
- * has just been seen to agree: such tapes are counted. */
-static bool proven(const tape *t, tape_result want[2][TAPE_ROUNDS])
-{
-    now->cancels = false;
     for (int i = 0; i < SUBSETS; i++) {
         uint64_t bits = ur__mix(now->seed, 77 + (uint64_t)i);
         names(i ? (uint32_t)bits & ((1u << UR__N_REWRITES) - 1) : 0, now->off);
@@ -157,7 +146,7 @@ static bool proven(const tape *t, tape_result want[2][TAPE_ROUNDS])
         now->threads[1] = 1 + (now->threads[0] + other) % TAPE_THREADS;
         now->small = bits >> 36 & 1;
         now->part = 0.15 + 0.84 * (double)(bits >> 40 & 255) / 255;
-        for (now->k = 0; now->k < 2; now->k++) {
+        for (now->k = 0; now->k < types; now->k++) {
             tape_case c = case_of(t, now->k);
             if (!tape_agrees(&c, want[now->k], now->why))
                 return false;
@@ -165,24 +154,39 @@ static bool proven(const tape *t, tape_result want[2][TAPE_ROUNDS])
             now->repeats = false;
         }
     }
-    now->cancelled += now->cancels;
     return true;
+}
+
+/* Draws the tape of a seed until it says something in float, too. */
+static int run_tape(void)
+{
+    static tape t;
+    static tape_result want[2][TAPE_ROUNDS];
+    now->why[0] = now->off[0] = 0;
+    for (now->draws = 0; now->draws < DRAWS; now->draws++) {
+        now->k = 0;
+        tape_draw(&t, ur__mix(now->seed, (uint64_t)now->draws));
+        if (!runs(&t, want))
+            return NO_REFERENCE;
+        const int types = clear(1, want) ? 2 : clear(0, want);
+        if (types)
+            meet(&t);
+        if (!proven(&t, want, types))
+            return DIFFERS;
+        if (types == 2)
+            return SAME;
+        now->again += now->draws == 0;
+    }
+    snprintf(now->why, TAPE_WHY, "%d tapes in turn differ between float and double", DRAWS);
+    return NO_REFERENCE;
 }
 
 static int run_tapes(uint64_t end)
 {
-    static tape t;
-    static tape_result want[2][TAPE_ROUNDS];
-    for (; now->seed < end; now->seed++) {
-        now->why[0] = now->off[0] = 0;
-        if (!draw(&t, want))
-            return NO_REFERENCE;
-        now->again += now->draws > 0;
-        meet(&t);
-        if (!proven(&t, want))
-            return DIFFERS;
-    }
-    return SAME;
+    int status = SAME;
+    for (; now->seed < end && (status = run_tape()) == SAME; now->seed++)
+        ;
+    return status;
 }
 
 /* -------------------------------------------------------------------------------- in the parent */
@@ -208,7 +212,7 @@ static bool fails(const tape *t, const char *off, void *ctx)
         static tape_result want[2][TAPE_ROUNDS];
         tape_case c = case_of(t, now->k);
         c.off = off;
-        if (!runs(t, want) || !clear(want))
+        if (!runs(t, want) || !clear(now->k, want))
             _exit(NO_REFERENCE);
         _exit(tape_agrees(&c, want[now->k], now->why) ? SAME : DIFFERS);
     }
@@ -269,11 +273,9 @@ TEST(rewrites_and_threads_change_nothing_on_random_tapes)
     try_tapes(first, first + (uint64_t)tapes);
     for (size_t k = 0; !asked && k < sizeof known / sizeof *known; k++)
         try_tapes(known[k], known[k] + 1);
-    printf("  %ld of %ld tapes drawn again, %ld cancel in float; "
-           "%ld runs within a budget did steps again\n", now->again, tapes,
-           now->cancelled, now->merged[UR__BIT_segment]);
-    CHECK(now->again * 20 <= tapes);
-    CHECK(now->cancelled * 1000 <= tapes + 999);
+    printf("  %ld of %ld tapes drawn again; %ld runs within a budget did steps again\n",
+           now->again, tapes, now->merged[UR__BIT_segment]);
+    CHECK(tapes < 20 || now->again * 20 <= tapes);      /* 5 % */
 }
 
 TEST(every_op_was_on_a_tape)
