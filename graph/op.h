@@ -106,9 +106,7 @@ enum {
     UR_FLAT = 1,                /* no gradient by intent: constant almost everywhere, or random */
     UR_RANDOM = 2,              /* the compute function uses key */
     UR_INT_OUT = 4,             /* not differentiable since its result is int32 */
-    UR_ROWS = 8,                /* its pieces are rows: piece k reads row k alone of operands that
-                                   have as many, and may read all of others */
-    UR_LOOKUP = 16              /* of its first operand, a table, it reads as much as it writes */
+    UR_LOOKUP = 8               /* of its first operand, a table, it reads as much as it writes */
 };
 
 struct ur_op {
@@ -133,6 +131,9 @@ struct ur_op {
      * they are cut, and of the operand of `in_place` it reads those pieces alone. NULL: all of it
      * runs on the thread that called ur_run. */
     size_t (*pieces)(const ur_compute *c);
+    uint32_t by_rows;                           /* pieces that are rows of the result: a bit for
+                                                   each operand, from 1 on, of which piece k reads
+                                                   row k alone; all of others. 0: they are not */
 };
 
 /* Records an op: the one way onto the tape. attr are integers of the structure (axes, flags): they

@@ -216,14 +216,13 @@ static ur_node cross_entropy_grad_sample(ur_draw *d, int which)
 const ur_op ur__op_cross_entropy = {
     .name = "cross_entropy", .kind = UR_OPAQUE, .n_in = -1, .shape = cross_entropy_shape,
     .compute = cross_entropy_compute, .rule = cross_entropy_rule, .sample = cross_entropy_sample,
-    .pieces = ur__each, .flags = UR_ROWS,
+    .pieces = ur__each, .by_rows = 1 << LOGITS | 1 << LABELS,
 };
 const ur_op ur__op_cross_entropy_grad = {
     .name = "cross_entropy_grad", .kind = UR_OPAQUE, .n_in = -1,
     .shape = cross_entropy_grad_shape, .compute = cross_entropy_grad_compute,
     .rule = cross_entropy_grad_rule, .sample = cross_entropy_grad_sample, .pieces = ur__rows,
-    .flags = UR_ROWS,
-    .in_place = 1 + 1 + LOGITS,
+    .by_rows = 1 | 1 << (1 + LOGITS) | 1 << (1 + LABELS), .in_place = 1 + 1 + LOGITS,
 };
 
 /* ---------------------------------------------------------------------------- weights of labels */
@@ -255,7 +254,7 @@ static void label_weight_compute(const ur_compute *c)
 
 const ur_op ur__op_label_weight = {
     .name = "label_weight", .kind = UR_OPAQUE, .n_in = 2, .shape = label_weight_shape,
-    .compute = label_weight_compute, .flags = UR_FLAT | UR_ROWS, .pieces = ur__each,
+    .compute = label_weight_compute, .flags = UR_FLAT, .pieces = ur__each, .by_rows = 1,
 };
 
 /* ----------------------------------------------------------------------------- public functions */

@@ -69,12 +69,12 @@ static ur_node log_softmax_sample(ur_draw *d, int which)
 const ur_op ur__op_softmax = {
     .name = "softmax", .kind = UR_OPAQUE, .n_in = 1, .shape = softmax_shape,
     .compute = softmax_compute, .rule = softmax_rule, .sample = softmax_sample,
-    .pieces = ur__rows, .flags = UR_ROWS,
+    .pieces = ur__rows, .by_rows = 1,
 };
 const ur_op ur__op_log_softmax = {
     .name = "log_softmax", .kind = UR_OPAQUE, .n_in = 1, .shape = softmax_shape,
     .compute = log_softmax_compute, .rule = log_softmax_rule, .sample = log_softmax_sample,
-    .pieces = ur__rows, .flags = UR_ROWS,
+    .pieces = ur__rows, .by_rows = 1,
 };
 
 ur_node ur_softmax_at(ur_at at, ur_node x)

@@ -1,6 +1,6 @@
 /* The graph itself: recording, runs, reads, sections, reruns, states, plans. */
 #include <stdlib.h>
-#include "graph/internal.h"
+#include "graph/plan/plan.h"
 #include "test.h"
 #include "unroll/unroll.h"
 
@@ -180,6 +180,35 @@ TEST(rewrites_change_nothing)
     ur_params_free(ps);
 }
 
+/* Weights of classes are read as a whole, also where there are as many of them as rows, of which a
+ * band takes some at a time. */
+TEST(bands_read_all_class_weights)
+{
+    enum { N = 33, K = 5 };
+    const ur__limits usual = ur__limit;
+    ur__limit = (ur__limits){ .thin = 1, .times = 1, .step_rows = 1000, .chunk_rows = 3,
+                              .band_rows = 4, .block_rows = 3 };
+    double x[N * K], W[K * N], v[N], loss[2];
+    int32_t label[N];
+    for (int i = 0; i < N * K; i++)
+        x[i] = test_uniform(), W[i] = test_uniform();
+    for (int i = 0; i < N; i++)
+        v[i] = test_uniform(), label[i] = N - 1 - i;
+    for (int band = 0; band < 2; band++) {
+        ur_graph *g = ur_graph_new(UR_F64, UR_TRAIN);
+        g->off = ~(band ? 1u << UR__BIT_band : 0u);
+        ur_node logits = ur_matmul(ur_input(g, x, N, K), ur_input(g, W, K, N));
+        ur_node weights = ur_exp(ur_input(g, v, N));
+        ur_node l = ur_cross_entropy_with(logits, ur_ints(g, label, N), UR_IGNORE, 0.1, weights,
+                                          UR_MEAN);
+        loss[band] = ur_value(l);
+        CHECK((g->last_plan->merged[UR__BIT_band] > 0) == band);
+        ur_graph_free(g);
+    }
+    ur__limit = usual;
+    CHECK_NEAR(loss[1], loss[0], 1e-12);
+}
+
 /* A name that is none would leave on what somebody looks for a fault in. */
 TEST(the_environment_switches_off)
 {
@@ -312,6 +341,7 @@ TEST(prints_and_draws)
 
 TEST_MAIN(T(runs_lazily_and_reads), T(refuses_a_value_that_changed), T(sections),
           T(states_chain_over_replays), T(stale_and_foreign_nodes), T(rewrites_change_nothing),
+          T(bands_read_all_class_weights),
           T(the_environment_switches_off), T(plans_are_cached_and_bounded),
           T(plans_that_come_again_get_more_room),
           T(plans_of_new_tapes_are_kept_when_they_come_again),

@@ -39,5 +39,11 @@ bool ur__note_value(ur__member *m, ur__loc at, size_t bytes, size_t row, bool wr
 bool ur__append_step(ur__work *w, const ur__step *like, void *body);
 /* Pieces of a call; 0 if they are no rows. */
 size_t ur__call_rows(const ur_graph *g, const ur__routine *f);
+/* Whether such a piece reads its row alone of an operand. Sizes do not tell: there may be as many
+ * class weights as labels. */
+static inline bool ur__by_row(const ur_op *op, int operand)
+{
+    return operand < 32 && op->by_rows >> operand & 1;
+}
 
 #endif

@@ -68,7 +68,7 @@ static bool look_at_program(ur__member *m, const ur__programmed *x, size_t rows)
 
 size_t ur__call_rows(const ur_graph *g, const ur__routine *f)
 {
-    if (!f->op->pieces || !(f->op->flags & UR_ROWS))
+    if (!f->op->pieces || !f->op->by_rows)
         return 0;
     return f->op->pieces(&(ur_compute){
         .n_in = f->n_in, .shape_in = f->shape_in, .type_in = f->type_in, .shape = f->shape,
@@ -76,7 +76,7 @@ size_t ur__call_rows(const ur_graph *g, const ur__routine *f)
         .n_attr = f->n_attr, .end = 1 });
 }
 
-/* A call whose pieces are the rows. An operand with as many of them is read row by row. */
+/* A call whose pieces are the rows. */
 static bool look_at_call(const ur_graph *g, ur__member *m, const ur__call *c, size_t rows)
 {
     const ur__routine *f = c->routine;
@@ -87,7 +87,7 @@ static bool look_at_call(const ur_graph *g, ur__member *m, const ur__call *c, si
         return false;
     for (int i = 0; i < f->n_in; i++) {
         size_t n = ur__elements(&f->shape_in[i]) * ur__type_size((int)f->type_in[i]);
-        if (!ur__note_value(m, c->in[i], n, n % rows || n / rows == 0 ? 0 : n / rows, false))
+        if (!ur__note_value(m, c->in[i], n, ur__by_row(f->op, i) ? n / rows : 0, false))
             return false;
     }
     return ur__note_value(m, c->out, bytes, bytes / rows, true);

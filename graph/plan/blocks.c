@@ -23,23 +23,9 @@ typedef struct blocks {
     int n_places;
 } blocks;
 
-/* A value as long as there are rows might be one of each, or, as the weights of classes are, one
- * for all: told apart unless there are as many classes as rows. */
-static bool ambiguous(const ur__call *c, size_t rows)
-{
-    const ur__routine *f = c->routine;
-    for (int i = 0; i < f->n_in; i++) {
-        const ur_shape *s = &f->shape_in[i];
-        if (s->rank > 1 && (size_t)s->dim[s->rank - 1] == rows)
-            return true;
-    }
-    return false;
-}
-
 static bool by_rows(const ur_graph *g, ur__member *m, const ur__step *s, size_t rows)
 {
-    return ur__by_rows(g, m, s, &rows, true) &&
-           (s->what != UR__CALL || !ambiguous(s->body, rows));
+    return ur__by_rows(g, m, s, &rows, true);
 }
 
 /* The size that makes most of all products' results of those that only few products have. */

@@ -74,15 +74,12 @@ static void contraction(touches *x, ur__contraction *c)
     note_strided(x, &c->c, written(c->write), c->type, rank + 2, dim, out);
 }
 
-/* Of a block of rows: those rows of a value whose leading axes are as many (run/moves.c). */
+/* A value of a block of rows: all of it where rows is 0. */
 static void call_value(touches *x, const ur__call *c, ur__loc *at, int how, size_t rows,
                        const ur_shape *s, int type)
 {
     const size_t bytes = ur__elements(s) * ur__type_size(type);
-    size_t leading = 1;
-    for (int d = 0; d < s->rank && leading != rows; d++)
-        leading *= (size_t)s->dim[d];
-    if (!rows || leading != rows)
+    if (!rows)
         note_all(x, at, how, bytes);
     else
         note(x, at, how, at->offset + c->begin * (bytes / rows),
@@ -94,7 +91,8 @@ static void call(touches *x, const ur_graph *g, ur__call *c)
     const ur__routine *f = c->routine;
     const size_t rows = c->end ? ur__call_rows(g, f) : 0;
     for (int i = 0; i < f->n_in; i++)
-        call_value(x, c, &c->in[i], UR__READS, rows, &f->shape_in[i], (int)f->type_in[i]);
+        call_value(x, c, &c->in[i], UR__READS, ur__by_row(f->op, i) ? rows : 0, &f->shape_in[i],
+                   (int)f->type_in[i]);
     call_value(x, c, &c->out, UR__WRITES, rows, &f->shape, f->type);
 }
 
