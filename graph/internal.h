@@ -332,6 +332,7 @@ void ur__rows_list(ur__param *p);
 bool ur__seal(ur_params *ps);                           /* draws the initial values; idempotent */
 void ur__params_ref(ur_params *ps);                     /* both from any thread */
 void ur__params_unref(ur_params *ps);
+void ur__params_settle(ur_params *ps);                  /* its blocks: see ur__block_settle */
 /* Writes the initial values of a parameter, in the store's type, over zeros. False when there is no
  * memory to work in. */
 bool ur__draw_initial(const ur_params *ps, const ur__param *p, void *values);

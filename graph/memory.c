@@ -6,6 +6,9 @@
 #if defined(__linux__)
 #define _DEFAULT_SOURCE         /* madvise */
 #include <sys/mman.h>
+#if defined(MADV_HUGEPAGE) && !defined(MADV_COLLAPSE)
+#define MADV_COLLAPSE 25        /* since Linux 6.1; older headers do not know it */
+#endif
 #endif
 #include <stdlib.h>
 #include "graph/internal.h"
@@ -184,9 +187,12 @@ void ur__bump_free(ur__bump *b)
 
 /* -------------------------------------------------------------------------------------- blocks */
 
-/* Large blocks are walked from end to end in every run: with pages of 2 MB that is a tenth faster,
- * and at first there is a trap for each instead of 512. They begin where such a page does, as far
- * as that costs addresses and no memory: a user's allocator is not asked for more. */
+/* Large blocks are walked from end to end in every run; with pages of 2 MB that is up to a tenth
+ * faster. But such a page can take the system several milliseconds, most of all where a virtual
+ * machine has lent its free ones to its host, and a program of a few steps would do little else.
+ * So a block begins with ordinary pages, and what is in use of it moves to large ones as it proves
+ * to last: from an age of START_NS on, for at most a share of its age. It begins where such a page
+ * does, as far as that costs addresses and no memory: a user's allocator is not asked for more. */
 #if defined(__linux__) && defined(MADV_HUGEPAGE)
 enum { LARGE = 2 << 20 };
 #else
@@ -201,13 +207,32 @@ static size_t alignment(size_t bytes)
 static void take_block(ur__block *b, void *raw, size_t bytes)
 {
     *b = (ur__block){ .p = align(raw, alignment(bytes)), .raw = raw, .bytes = bytes };
-#if defined(__linux__) && defined(MADV_HUGEPAGE)
-    char *begin = align(raw, LARGE);
-    const size_t large = ((size_t)(b->p + bytes - begin)) / LARGE * LARGE;
-    if (begin < b->p + bytes && large)
-        madvise(begin, large, MADV_HUGEPAGE);
-#endif
+    b->born_ns = bytes < (size_t)LARGE ? 0 : ur__now_ns();
 }
+
+#if defined(__linux__) && defined(MADV_HUGEPAGE)
+/* Where the system does not move a page now it is asked to do so when it has time. */
+void ur__block_settle(ur__block *b, size_t used)
+{
+    const double START_NS = 2e8, SHARE = 0.5;
+    const size_t before = -(uintptr_t)b->p & (LARGE - 1);       /* the first large page */
+    while (before + b->large + LARGE <= used) {
+        const double now = ur__now_ns();
+        char *const page = b->p + before + b->large;
+        if (b->settling_ns > SHARE * (now - b->born_ns - START_NS))
+            return;
+        if (madvise(page, LARGE, MADV_COLLAPSE) != 0)
+            madvise(page, LARGE, MADV_HUGEPAGE);
+        b->large += LARGE;
+        b->settling_ns += ur__now_ns() - now;
+    }
+}
+#else
+void ur__block_settle(ur__block *b, size_t used)
+{
+    (void)b, (void)used;
+}
+#endif
 
 /* A new block of `bytes`, or of `more` if there is memory for it. */
 static bool new_block(ur__block *b, size_t bytes, size_t more)

@@ -52,12 +52,17 @@ typedef struct ur__block {
     char *p;                    /* aligned */
     void *raw;
     size_t bytes;
+    size_t large;               /* bytes that have settled, and what that took */
+    double born_ns, settling_ns;
 } ur__block;
 bool ur__block_zeros(ur__block *b, size_t bytes);       /* a new one, of zeros */
 bool ur__block_grow(ur__block *b, size_t bytes);
 bool ur__block_renew(ur__block *b, size_t bytes);       /* what was in it is lost if it grows */
 /* The same where memory that is never written costs nothing: not with a user's allocator. */
 void ur__block_reserve(ur__block *b, size_t bytes);
+/* To be called now and then for a block that is used again and again: moves its first `used` bytes
+ * to large pages, little by little. Contents and addresses stay. */
+void ur__block_settle(ur__block *b, size_t used);
 void ur__block_free(ur__block *b);
 /* Between the two the pieces of b come from the block first; they end with the return. */
 void ur__bump_lend(ur__bump *b, const ur__block *block);

@@ -102,6 +102,12 @@ static bool make_and_draw(ur_params *ps)
     return ok;
 }
 
+void ur__params_settle(ur_params *ps)
+{
+    ur__block_settle(&ps->values, ps->values.bytes);
+    ur__block_settle(&ps->gradients, ps->gradients.bytes);
+}
+
 /* A store with an error is not sealed: parameters are missing, and can be added after a reset. */
 bool ur__seal(ur_params *ps)
 {

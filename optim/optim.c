@@ -266,6 +266,8 @@ bool ur_step(ur_optim *opt)
     }
     ur__write_counters(opt, &c);
     ur_gradient_used(opt->ps);
+    ur__params_settle(opt->ps);
+    ur__params_settle(opt->state);
     return true;
 }
 

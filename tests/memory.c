@@ -284,6 +284,45 @@ TEST(block_grows_and_keeps)
     all_given_back();
 }
 
+/* A young block stays as it is; an old one moves to large pages where there are any, as far as it
+ * is used, and neither moves in memory nor changes. Grown it begins anew. */
+TEST(block_settles)
+{
+    enum { LARGE = 2 << 20, USED = 9 << 20 };
+    for (int turn = 0; turn < 2; turn++) {              /* a user's allocator, and the system's */
+        if (turn == 0)
+            counting_begin(0);
+        ur__block b = { 0 };
+        ur__block_settle(&b, 0);
+        REQUIRE(ur__block_grow(&b, USED + LARGE));
+        char *p = b.p;
+        for (size_t i = 0; i < USED; i++)
+            p[i] = (char)(i * i >> 8 ^ i);
+        b.born_ns = ur__now_ns();
+        ur__block_settle(&b, USED);
+        CHECK_INT(b.large, 0);
+        b.born_ns -= 1e15;
+        for (size_t used = LARGE - 1; used <= USED; used += LARGE / 2)
+            ur__block_settle(&b, used);
+        printf("  %d MB of %d on large pages: %.1f ms\n", (int)(b.large >> 20), USED >> 20,
+               1e-6 * b.settling_ns);
+        CHECK(b.large <= USED);
+#ifdef __linux__
+        CHECK(b.large >= USED - 2 * LARGE);
+#endif
+        CHECK(b.p == p);
+        for (size_t i = 0; i < USED; i++)
+            REQUIRE(p[i] == (char)(i * i >> 8 ^ i));
+        REQUIRE(ur__block_renew(&b, 2 * USED));
+        CHECK_INT(b.large, 0);
+        ur__block_settle(&b, 2 * USED);
+        CHECK_INT(b.large, 0);
+        ur__block_free(&b);
+        if (turn == 0)
+            all_given_back();
+    }
+}
+
 static void *no_memory(void *user, void *old, size_t old_bytes, size_t new_bytes)
 {
     (void)old, (void)old_bytes;
@@ -339,5 +378,5 @@ TEST(memory_of_a_tape)
 TEST_MAIN(T(realloc_makes_moves_and_frees), T(reserve_doubles_and_keeps),
           T(bump_chunks_hold_what_made_them), T(bump_gives_zeroed_aligned_pieces_apart),
           T(bump_keeps_its_chunks), T(bump_survives_a_lack_of_memory), T(bump_holds_arrays),
-          T(bump_borrows_a_block), T(block_of_zeros), T(block_grows_and_keeps),
+          T(bump_borrows_a_block), T(block_of_zeros), T(block_grows_and_keeps), T(block_settles),
           T(without_memory_nothing_moves), T(memory_of_a_tape))

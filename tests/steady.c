@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include "graph/internal.h"
 #include "graph/run/pool.h"
+#include "optim/internal.h"
 #include "tests/counting.h"
 #include "tests/test.h"
 #include "unroll/unroll.h"
@@ -128,6 +129,42 @@ TEST(weights_are_packed_while_planning)
     ur__pool_cores = cores;
 }
 
+static void make_old(ur__block *b)
+{
+    b->born_ns -= 1e15;
+}
+
+/* Values and gradients survive while blocks that prove to last move to large pages between steps,
+ * of tapes that are new, replayed by the plan, and longer than before. */
+TEST(blocks_settle_between_steps)
+{
+    enum { STEPS = 6, H = 352, B = 8 };
+    model m[2];
+    double loss[2];
+    for (int k = 0; k < 2; k++)
+        REQUIRE(make(&m[k], 64, B, H));
+    for (int step = 0; step < STEPS; step++) {
+        for (int k = 0; k < 2; k++) {
+            m[k].T = step < STEPS / 2 ? 64 : 112;
+            REQUIRE(train(&m[k], step, &loss[k]));
+        }
+        CHECK(loss[0] == loss[1]);
+        CHECK_INT(memcmp(m[0].ps->values.p, m[1].ps->values.p, m[0].ps->padded * sizeof(float)), 0);
+        make_old(&m[1].g->arena);
+        make_old(&m[1].g->panels);
+        make_old(&m[1].ps->values);
+        make_old(&m[1].ps->gradients);
+        make_old(&m[1].opt->state->values);
+    }
+    printf("  on large pages: %d MB of values of a step, %d MB of moments\n",
+           (int)(m[1].g->arena.large >> 20), (int)(m[1].opt->state->values.large >> 20));
+#ifdef __linux__
+    CHECK(m[1].g->arena.large > 0 && m[1].opt->state->values.large > 0);
+#endif
+    drop(&m[0]);
+    drop(&m[1]);
+}
+
 /* h' = tanh(w h), a million times: the value and dL/dw against plain loops. */
 TEST(two_million_nodes)
 {
@@ -180,4 +217,4 @@ TEST(memory_is_linear)
 }
 
 TEST_MAIN(T(steady_state_allocates_nothing), T(weights_are_packed_while_planning),
-          T(two_million_nodes), T(memory_is_linear))
+          T(blocks_settle_between_steps), T(two_million_nodes), T(memory_is_linear))

@@ -68,9 +68,12 @@ bool ur__set_bases(ur_graph *g, const ur__plan *p, ur__run *r)
     size_t arena = round_up(p->arena_bytes), scratch = round_up(p->scratch_bytes);
     size_t threads = (size_t)r->threads, lanes = round_up(threads * sizeof *r->lane);
     size_t regions = UR__VALUES + 2 * g->n_slots, table = round_up(regions * sizeof(char *));
-    if (!ur__block_renew(&g->arena, arena + table + lanes + threads * scratch) ||
+    const size_t all = arena + table + lanes + threads * scratch;
+    if (!ur__block_renew(&g->arena, all) ||
         !ur__block_grow(&g->data, p->data_end + 64) || !ur__block_grow(&g->panels, g->panels_used))
         return ur__out_of_memory(&g->owner);
+    ur__block_settle(&g->arena, all);
+    ur__block_settle(&g->panels, g->panels_used);
     r->base = (char **)(g->arena.p + arena);
     r->lane = (ur__run *)(g->arena.p + arena + table);
     r->scratch = g->arena.p + arena + table + lanes;
