@@ -9,6 +9,9 @@
 #if defined(MADV_HUGEPAGE) && !defined(MADV_COLLAPSE)
 #define MADV_COLLAPSE 25        /* since Linux 6.1; older headers do not know it */
 #endif
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23  /* since Linux 5.14 */
+#endif
 #endif
 #include <stdlib.h>
 #include "graph/internal.h"
@@ -233,6 +236,18 @@ void ur__block_settle(ur__block *b, size_t used)
     (void)b, (void)used;
 }
 #endif
+
+void ur__ahead(void *p, size_t bytes)
+{
+#if defined(__linux__)
+    enum { PAGE = 4096, LEAST = 4 * PAGE };
+    char *const end = (char *)p + bytes, *const begin = align(p, PAGE);
+    if (bytes >= LEAST)
+        madvise(begin, (size_t)(end - begin), MADV_POPULATE_WRITE);
+#else
+    (void)p, (void)bytes;
+#endif
+}
 
 /* A new block of `bytes`, or of `more` if there is memory for it. */
 static bool new_block(ur__block *b, size_t bytes, size_t more)

@@ -63,6 +63,9 @@ void ur__block_reserve(ur__block *b, size_t bytes);
 /* To be called now and then for a block that is used again and again: moves its first `used` bytes
  * to large pages, little by little. Contents and addresses stay. */
 void ur__block_settle(ur__block *b, size_t used);
+/* To be called for what was never written, and is read before it is: the system, which gives memory
+ * when it is written, would else give each page twice. Contents stay. */
+void ur__ahead(void *p, size_t bytes);
 void ur__block_free(ur__block *b);
 /* Between the two the pieces of b come from the block first; they end with the return. */
 void ur__bump_lend(ur__bump *b, const ur__block *block);

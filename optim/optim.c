@@ -185,9 +185,12 @@ static void update_range(const update *a, size_t k, size_t begin, size_t n)
     m->how->numbers(m, a->t, &u);
     void *moment[UR__MOMENTS] = { NULL };
     for (int j = 0; j < UR__MOMENTS; j++)
-        if (opt->moment[j] >= 0)
+        if (opt->moment[j] >= 0) {
             moment[j] = opt->state->values.p +
                         ur__begin(opt->state, (size_t)opt->moment[j] + k) + skip;
+            if (a->t <= 1)
+                ur__ahead(moment[j], n * ur__type_size((int)ps->type));
+        }
     m->how->kernel(m, ur__set_for(ps->type))(n, &u, ps->values.p + at, ps->gradients.p + at,
                                              moment);
 }
