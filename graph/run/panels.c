@@ -2,7 +2,9 @@
  *
  * A training loop with a new tape in every step changes the values, and plans. While this thread
  * plans, up to the point where steps are made, another one packs the panels that the last plan
- * used: the next one will mostly want them, and finds them fresh. */
+ * used: the next one will mostly want them, and finds them fresh. While a long first tape is
+ * planned it gets memory for the values of its run instead. */
+#include <stdatomic.h>
 #include "graph/run/run.h"
 
 bool ur__panel_fresh(const ur_graph *g, const ur__panel *p)
@@ -26,14 +28,16 @@ void ur__renew_panel(ur_graph *g, const ur__panel *p, const ur__piece *piece)
                 g->panels.p + p->offset + k->packed_size(p->k, column));
 }
 
-enum { MOST = 64 };
-static const double node_ns = 100, pack_ns = 0.4;
+enum { MOST = 64, CHUNK = 1 << 18 };
+static const double node_ns = 100, pack_ns = 0.4, chunk_ns = 1e6;
 
 typedef struct beside {
     ur_graph *g;
     ur__work *w;
     bool (*plan)(ur__work *w);
     bool ok;
+    atomic_bool planned;
+    size_t ahead;               /* bytes of the arena to get */
     int n;
     ur__panel *panel[MOST];
 } beside;
@@ -42,8 +46,12 @@ static void run_part(void *at, int part, int parts)
 {
     beside *b = at;
     (void)parts;
-    if (part == 0)
+    if (part == 0) {
         b->ok = b->plan(b->w);
+        atomic_store(&b->planned, true);
+    }
+    for (size_t at = 0; part > 0 && at < b->ahead && !atomic_load(&b->planned); at += CHUNK)
+        ur__ahead(b->g->arena.p + at, CHUNK);
     for (int i = 0; part > 0 && i < b->n; i++)
         ur__renew_panel(b->g, b->panel[i], &(ur__piece){ 0, 1, 1 });
 }
@@ -66,12 +74,22 @@ static double choose(beside *b)
     return ns;
 }
 
+/* Bytes of the arena to get while a first tape is planned: what a long one will surely fill. */
+static size_t to_get(const ur_graph *g)
+{
+    enum { NODE = 1408, LEAST = 128 * CHUNK };
+    const size_t bytes = g->tape.n * NODE / CHUNK * CHUNK;
+    return g->plans_made || bytes < LEAST || bytes > g->arena.bytes ? 0 : bytes;
+}
+
 bool ur__plan_and_pack(ur__work *w, bool (*plan)(ur__work *w))
 {
     ur_graph *g = w->g;
     beside b = { .g = g, .w = w, .plan = plan };
-    const double ns = choose(&b);
-    const int threads = b.n ? ur__pool_take(g->threads) : 1;
+    atomic_init(&b.planned, false);
+    b.ahead = to_get(g);
+    const double ns = choose(&b) + (b.ahead ? chunk_ns : 0);
+    const int threads = b.n || b.ahead ? ur__pool_take(g->threads) : 1;
     if (threads < 2)
         return plan(w);
     ur__pool_run(2, run_part, &b, ns);
