@@ -185,9 +185,14 @@ static void draw(uint64_t key, int how, double a, double b, size_t count, ur_typ
     }
 }
 
+bool ur__zero_initial(const ur__param *p)
+{
+    return p->count == 0 || (p->init.how == CONSTANT && p->init.a == 0 && !signbit(p->init.a));
+}
+
 bool ur__draw_initial(const ur_params *ps, const ur__param *p, void *values)
 {
-    if (p->count == 0 || (p->init.how == CONSTANT && p->init.a == 0 && !signbit(p->init.a)))
+    if (ur__zero_initial(p))
         return true;            /* zeros are there; untouched they take no memory yet */
     uint64_t key = ur__mix(ps->seed, ur__hash_text(p->name));
     double a = p->init.a, b = p->init.b;

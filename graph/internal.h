@@ -336,6 +336,7 @@ void ur__params_settle(ur_params *ps);                  /* its blocks: see ur__b
 /* Writes the initial values of a parameter, in the store's type, over zeros. False when there is no
  * memory to work in. */
 bool ur__draw_initial(const ur_params *ps, const ur__param *p, void *values);
+bool ur__zero_initial(const ur__param *p);              /* whether it writes nothing */
 /* What is wrong with an initialiser for a parameter of this shape; NULL when nothing is. */
 const char *ur__init_fault(const ur_init *init, const ur_shape *s);
 uint32_t ur__slot_of(ur_graph *g, ur_params *ps);       /* UINT32_MAX without memory */

@@ -13,6 +13,7 @@
 #define MADV_POPULATE_WRITE 23  /* since Linux 5.14 */
 #endif
 #endif
+#include <stdatomic.h>
 #include <stdlib.h>
 #include "graph/internal.h"
 
@@ -193,8 +194,9 @@ void ur__bump_free(ur__bump *b)
 /* Large blocks are walked from end to end in every run; with pages of 2 MB that is up to a tenth
  * faster. But such a page can take the system several milliseconds, most of all where a virtual
  * machine has lent its free ones to its host, and a program of a few steps would do little else.
- * So a block begins with ordinary pages, and what is in use of it moves to large ones as it proves
- * to last: from an age of START_NS on, for at most a share of its age. It begins where such a page
+ * So a block has large pages from the beginning only as long as the system has them at hand. The
+ * rest begins with ordinary pages, and what is in use of it moves to large ones as it proves to
+ * last: from an age of START_NS on, for at most a share of its age. A block begins where such a page
  * does, as far as that costs addresses and no memory: a user's allocator is not asked for more. */
 #if defined(__linux__) && defined(MADV_HUGEPAGE)
 enum { LARGE = 2 << 20 };
@@ -214,26 +216,39 @@ static void take_block(ur__block *b, void *raw, size_t bytes)
 }
 
 #if defined(__linux__) && defined(MADV_HUGEPAGE)
-/* Where the system does not move a page now it is asked to do so when it has time. */
-void ur__block_settle(ur__block *b, size_t used)
+/* Whether a large page was not at hand. */
+static atomic_bool large_are_slow;
+
+/* Where the system does not move a page now it is asked to do so when it has time; one that was
+ * never written is not there yet, and comes when it is. */
+static void make_large(char *page, bool write)
 {
-    const double START_NS = 2e8, SHARE = 0.5;
+    if (madvise(page, LARGE, MADV_COLLAPSE) != 0 &&
+        madvise(page, LARGE, MADV_HUGEPAGE) == 0 && write)
+        madvise(page, LARGE, MADV_POPULATE_WRITE);
+}
+
+void ur__block_settle(ur__block *b, size_t used, bool all)
+{
+    const double START_NS = 2e8, SHARE = 0.5, AT_HAND_NS = 1e6;
     const size_t before = -(uintptr_t)b->p & (LARGE - 1);       /* the first large page */
     while (before + b->large + LARGE <= used) {
-        const double now = ur__now_ns();
-        char *const page = b->p + before + b->large;
-        if (b->settling_ns > SHARE * (now - b->born_ns - START_NS))
+        const double begin = ur__now_ns(), age = begin - b->born_ns;
+        if (age < START_NS ? atomic_load(&large_are_slow)
+                           : b->settling_ns > SHARE * (age - START_NS))
             return;
-        if (madvise(page, LARGE, MADV_COLLAPSE) != 0)
-            madvise(page, LARGE, MADV_HUGEPAGE);
+        make_large(b->p + before + b->large, all);
+        const double taken = ur__now_ns() - begin;
+        if (taken > AT_HAND_NS)
+            atomic_store(&large_are_slow, true);
         b->large += LARGE;
-        b->settling_ns += ur__now_ns() - now;
+        b->settling_ns += taken;
     }
 }
 #else
-void ur__block_settle(ur__block *b, size_t used)
+void ur__block_settle(ur__block *b, size_t used, bool all)
 {
-    (void)b, (void)used;
+    (void)b, (void)used, (void)all;
 }
 #endif
 

@@ -88,11 +88,22 @@ static bool make_block(const ur_params *ps, ur__block *b)
     return b->p || ur__block_zeros(b, block_bytes(ps));
 }
 
+/* Whether nearly all of a block is written at once: biases are zeros, but small. */
+static bool all_drawn(const ur_params *ps)
+{
+    size_t drawn = 0;
+    for (size_t i = 0; i < ps->n; i++)
+        drawn += ur__zero_initial(&ps->param[i]) ? 0 : ps->param[i].count;
+    return drawn > ps->padded / 8 * 7;
+}
+
 /* A graph that uses the store may have recorded a parameter before it was frozen. */
 static bool make_and_draw(ur_params *ps)
 {
     bool gradients = !all_frozen(ps) || ps->references > 1;
     bool ok = make_block(ps, &ps->values) && (!gradients || make_block(ps, &ps->gradients));
+    if (ok)
+        ur__block_settle(&ps->values, ps->values.bytes, all_drawn(ps));
     for (size_t i = 0; ok && i < ps->n; i++)
         ok = ur__draw_initial(ps, &ps->param[i], ps->values.p + offset_of(ps, &ps->param[i]));
     if (!ok) {
@@ -104,8 +115,8 @@ static bool make_and_draw(ur_params *ps)
 
 void ur__params_settle(ur_params *ps)
 {
-    ur__block_settle(&ps->values, ps->values.bytes);
-    ur__block_settle(&ps->gradients, ps->gradients.bytes);
+    ur__block_settle(&ps->values, ps->values.bytes, false);
+    ur__block_settle(&ps->gradients, ps->gradients.bytes, false);
 }
 
 /* A store with an error is not sealed: parameters are missing, and can be added after a reset. */

@@ -72,8 +72,8 @@ bool ur__set_bases(ur_graph *g, const ur__plan *p, ur__run *r)
     if (!ur__block_renew(&g->arena, all) ||
         !ur__block_grow(&g->data, p->data_end + 64) || !ur__block_grow(&g->panels, g->panels_used))
         return ur__out_of_memory(&g->owner);
-    ur__block_settle(&g->arena, all);
-    ur__block_settle(&g->panels, g->panels_used);
+    ur__block_settle(&g->arena, all, true);
+    ur__block_settle(&g->panels, g->panels_used, true);
     r->base = (char **)(g->arena.p + arena);
     r->lane = (ur__run *)(g->arena.p + arena + table);
     r->scratch = g->arena.p + arena + table + lanes;

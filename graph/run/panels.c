@@ -28,7 +28,7 @@ void ur__renew_panel(ur_graph *g, const ur__panel *p, const ur__piece *piece)
                 g->panels.p + p->offset + k->packed_size(p->k, column));
 }
 
-enum { MOST = 64, CHUNK = 1 << 18 };
+enum { MOST = 64, CHUNK = 2 << 20 };
 static const double node_ns = 100, pack_ns = 0.4, chunk_ns = 1e6;
 
 typedef struct beside {
@@ -50,8 +50,10 @@ static void run_part(void *at, int part, int parts)
         b->ok = b->plan(b->w);
         atomic_store(&b->planned, true);
     }
-    for (size_t at = 0; part > 0 && at < b->ahead && !atomic_load(&b->planned); at += CHUNK)
+    for (size_t at = 0; part > 0 && at < b->ahead && !atomic_load(&b->planned); at += CHUNK) {
+        ur__block_settle(&b->g->arena, at + CHUNK, true);
         ur__ahead(b->g->arena.p + at, CHUNK);
+    }
     for (int i = 0; part > 0 && i < b->n; i++)
         ur__renew_panel(b->g, b->panel[i], &(ur__piece){ 0, 1, 1 });
 }
@@ -74,12 +76,21 @@ static double choose(beside *b)
     return ns;
 }
 
-/* Bytes of the arena to get while a first tape is planned: what a long one will surely fill. */
+/* Bytes of the arena to get while a first tape is planned. Training keeps more than a quarter of all
+ * that its forward part computes, or else a tape is too short to be worth it. */
 static size_t to_get(const ur_graph *g)
 {
-    enum { NODE = 1408, LEAST = 128 * CHUNK };
-    const size_t bytes = g->tape.n * NODE / CHUNK * CHUNK;
-    return g->plans_made || bytes < LEAST || bytes > g->arena.bytes ? 0 : bytes;
+    enum { LONG = 20000 };
+    const ur__tape *t = &g->tape;
+    size_t bytes = 0;
+    bool trains = false;
+    for (size_t i = 0; !g->plans_made && t->n > LONG && i < t->n; i++) {
+        const ur__node *x = &t->node[i];
+        trains |= x->op == &ur__op_request;
+        bytes += g->shape[x->shape].count * ur__type_size(x->type);
+    }
+    bytes = bytes / 4 / CHUNK * CHUNK;
+    return trains && bytes <= g->arena.bytes ? bytes : 0;
 }
 
 bool ur__plan_and_pack(ur__work *w, bool (*plan)(ur__work *w))
