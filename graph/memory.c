@@ -196,8 +196,9 @@ void ur__bump_free(ur__bump *b)
  * machine has lent its free ones to its host, and a program of a few steps would do little else.
  * So a block has large pages from the beginning only as long as the system has them at hand. The
  * rest begins with ordinary pages, and what is in use of it moves to large ones as it proves to
- * last: from an age of START_NS on, for at most a share of its age. A block begins where such a page
- * does, as far as that costs addresses and no memory: a user's allocator is not asked for more. */
+ * last: from an age of START_NS on, for at most a share of its age. A block begins where a large
+ * page does, as far as that costs addresses and no memory: a user's allocator is not asked for
+ * more. */
 #if defined(__linux__) && defined(MADV_HUGEPAGE)
 enum { LARGE = 2 << 20 };
 #else

@@ -60,9 +60,9 @@ bool ur__block_grow(ur__block *b, size_t bytes);
 bool ur__block_renew(ur__block *b, size_t bytes);       /* what was in it is lost if it grows */
 /* The same where memory that is never written costs nothing: not with a user's allocator. */
 void ur__block_reserve(ur__block *b, size_t bytes);
-/* To be called before a block is used, and now and then while it is: moves its first `used` bytes to
- * large pages, little by little. Contents and addresses stay. all: every page of them is or will be
- * written; else what was not takes no memory. */
+/* To be called before a block is used, and now and then while it is: moves its first `used` bytes
+ * to large pages, little by little. Contents and addresses stay. all: every page of them is or will
+ * be written; else what was not takes no memory. */
 void ur__block_settle(ur__block *b, size_t used, bool all);
 /* To be called for what was never written, and is read before it is: the system, which gives memory
  * when it is written, would else give each page twice. Contents stay. */

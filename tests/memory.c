@@ -284,8 +284,8 @@ TEST(block_grows_and_keeps)
     all_given_back();
 }
 
-/* A young block has what large pages are at hand; an old one moves to them, as far as it is used, and
- * neither moves in memory nor changes. Grown it begins anew. */
+/* A young block has what large pages are at hand; an old one moves to them, as far as it is used,
+ * and neither moves in memory nor changes. Grown it begins anew. */
 TEST(block_settles)
 {
     enum { LARGE = 2 << 20, USED = 9 << 20 };

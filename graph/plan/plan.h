@@ -163,7 +163,8 @@ typedef struct ur__step {
     uint32_t node;                      /* of the plan's tape, for names; the last one merged */
     uint32_t panel;                     /* UR__PACK */
     void *body;
-    float work, before;                 /* nanoseconds on one thread, about; of the phase before it */
+    float work;                         /* nanoseconds on one thread, about */
+    float before;                       /* those of its phase before it */
     bool ends;                          /* the last one of a phase (run/phases.c) */
     bool turned;                        /* as all of the phase: from the other end (run/turns.c) */
     uint8_t ahead;                      /* steps to the program whose operands it fetches, or 0 */

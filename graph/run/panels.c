@@ -76,8 +76,8 @@ static double choose(beside *b)
     return ns;
 }
 
-/* Bytes of the arena to get while a first tape is planned. Training keeps more than a quarter of all
- * that its forward part computes, or else a tape is too short to be worth it. */
+/* Bytes of the arena to get while a first tape is planned, if that is long enough to be worth it:
+ * training keeps more than a quarter of all that the forward part computes. */
 static size_t to_get(const ur_graph *g)
 {
     enum { LONG = 20000 };
