@@ -79,7 +79,8 @@ typedef enum ur_type { UR_F32, UR_F64, UR_I32 } ur_type;
 
 enum { UR_MAX_RANK = 6 };
 
-/* Row-major; rank 0 is a scalar; sizes may be 0. A step is [B,I], a sequence [T,B,I]. */
+/* Row-major; rank 0 is a scalar; sizes may be 0. A step is [B, features], a sequence
+ * [T, B, features]. */
 typedef struct ur_shape {
     int rank;
     int dim[UR_MAX_RANK];

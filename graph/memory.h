@@ -62,10 +62,12 @@ bool ur__block_renew(ur__block *b, size_t bytes);       /* what was in it is los
 void ur__block_reserve(ur__block *b, size_t bytes);
 /* To be called before a block is used, and now and then while it is: moves its first `used` bytes
  * to large pages, little by little. Contents and addresses stay. all: every page of them is or will
- * be written; else what was not takes no memory. */
+ * be written; else a large page of which nothing was written takes no memory, but others all of
+ * it. */
 void ur__block_settle(ur__block *b, size_t used, bool all);
 /* To be called for what was never written, and is read before it is: the system, which gives memory
- * when it is written, would else give each page twice. Contents stay. */
+ * when it is written, would else give a page of zeros first and then another one. Contents stay.
+ * Where the system cannot, nothing happens. */
 void ur__ahead(void *p, size_t bytes);
 void ur__block_free(ur__block *b);
 /* Between the two the pieces of b come from the block first; they end with the return. */

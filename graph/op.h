@@ -131,9 +131,10 @@ struct ur_op {
      * they are cut, and of the operand of `in_place` it reads those pieces alone. NULL: all of it
      * runs on the thread that called ur_run. */
     size_t (*pieces)(const ur_compute *c);
-    uint32_t by_rows;                           /* pieces that are rows of the result: a bit for
-                                                   each operand, from 1 on, of which piece k reads
-                                                   row k alone; all of others. 0: they are not */
+    uint32_t by_rows;                           /* pieces that are rows of the result: bit k
+                                                   (1 << k) for operand k, with as many rows, of
+                                                   which piece i reads row i alone; all of others.
+                                                   0: they are not */
 };
 
 /* Records an op: the one way onto the tape. attr are integers of the structure (axes, flags): they

@@ -74,7 +74,7 @@ static void touch_run(account *a, uint32_t region, uint64_t begin, size_t bytes)
 {
     const size_t last = a->first[region] + (size_t)((begin + bytes + LINE - 1) / LINE);
     const size_t end = last < a->first[region + 1] ? last : a->first[region + 1];
-    const uint32_t now = 1 + CACHE + (uint32_t)(a->cost->moved / LINE);
+    const uint32_t now = 1 + CACHE + (uint32_t)(uint64_t)(a->cost->moved / LINE);
     size_t missed = 0;
     a->cost->moved += (double)bytes;
     for (size_t i = a->first[region] + (size_t)(begin / LINE); i < end; i++) {
@@ -179,7 +179,7 @@ static void scatter(account *a, const ur__scatter *s)
     a->cost->flops += (double)s->n * (double)s->width;
 }
 
-/* Of a block of rows (band.c) those rows of what has as many. */
+/* Of a block of rows (band.c) those rows of what is read and written row by row. */
 static void call(account *a, const ur__call *c)
 {
     const ur__routine *f = c->routine;
@@ -191,7 +191,7 @@ static void call(account *a, const ur__call *c)
                                : out;
         if (i == 0 && f->op->flags & UR_LOOKUP && n > out)
             n = out;
-        if (rows && n % rows == 0)
+        if (rows && (i == f->n_in || ur__by_row(f->op, i)))
             touch_all(a, (ur__loc){ at.region, at.offset + c->begin * (n / rows) },
                       (c->end - c->begin) * (n / rows));
         else

@@ -29,7 +29,7 @@ void ur__renew_panel(ur_graph *g, const ur__panel *p, const ur__piece *piece)
 }
 
 enum { MOST = 64, CHUNK = 2 << 20 };
-static const double node_ns = 100, pack_ns = 0.4, chunk_ns = 1e6;
+static const double node_ns = 100, pack_ns = 0.4, chunk_ns = 1e7;
 
 typedef struct beside {
     ur_graph *g;
@@ -87,8 +87,11 @@ static size_t to_get(const ur_graph *g)
     for (size_t i = 0; !g->plans_made && t->n > LONG && i < t->n; i++) {
         const ur__node *x = &t->node[i];
         trains |= x->op == &ur__op_request;
-        bytes += g->shape[x->shape].count * ur__type_size(x->type);
+        if (x->n_in > 0 && x->flags & UR__GROWS)
+            bytes += g->shape[x->shape].count * ur__type_size(x->type);
     }
+    if (g->budget && bytes / 4 > g->budget)
+        return 0;
     bytes = bytes / 4 / CHUNK * CHUNK;
     return trains && bytes <= g->arena.bytes ? bytes : 0;
 }

@@ -74,7 +74,7 @@ typedef struct ur__kernel_set {
 
     /* The same for at most a few rows (any number is legal), read where they are: no B is packed,
      * each has b_n or b_k 1 and, where b_n is not 1, a_k 1. The bits are not those of gemm.
-     * turned: what is read last otherwise is read first; the same bits. */
+     * turned: begins, where it can, with what is read last otherwise; the same bits. */
     void (*thin)(ptrdiff_t m, ptrdiff_t n, const ur__segment *s, ptrdiff_t n_segments,
                  bool turned, bool accumulate, void *c, ptrdiff_t ldc);
 

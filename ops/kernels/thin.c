@@ -87,8 +87,8 @@ INLINE void rows_of(const int R, const int N, size_t lanes, ptrdiff_t K, const T
         UNROLL
         for (int j = 0; j < N; j++) {
             V y = sum[i][j];
-            y += to->end ? v_load(to->end + (i * WIDEST + j) * W) : v_set(0);
-            y += to->middle ? v_load(to->middle + (i * WIDEST + j) * W) : v_set(0);
+            y += to->end ? load_of(N, lanes, to->end + i * WIDEST * W, j) : v_set(0);
+            y += to->middle ? load_of(N, lanes, to->middle + i * WIDEST * W, j) : v_set(0);
             y += to->add ? load_of(N, lanes, c + i * ldc, j) : v_set(0);
             store_of(N, lanes, c + i * ldc, j, y);
         }
