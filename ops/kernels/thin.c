@@ -10,12 +10,12 @@
  * what a cache foresees: a walk down a panel of the same numbers takes half as long again.
  *
  * A recurrence reads the same B in every step, and of a B that is larger than the first cache the
- * end is still there when the next step comes to it: a walk that is turned begins at that end. So
- * sums are formed such that the order of the walk does not matter.
+ * end is still there when the next step comes to it: a walk by rows that is turned begins at that
+ * end, and its sums are formed such that the order does not matter.
  *
  * Bits: an element of the first kind is, for each segment, three chains of multiply-adds: of the
- * first END numbers along K, the last END, and those between. One of the second is, for each
- * segment, two such chains in every lane, of every other vector, and then the lanes as a tree.
+ * first END numbers along K, the last END, and those between. One of the second is a chain in every
+ * lane, through segments as long as each other, and then the lanes as a tree.
  * Neither depends on which other elements are computed, or how many.
  */
 #include "ops/kernels/set.h"
@@ -29,8 +29,7 @@ enum {
 #endif
     WIDEST = 8,                         /* vectors of C or A that are kept in registers */
     NEAR = 64,                          /* vectors of C that stay in the first cache beside B */
-    END = 64,                           /* rows, or columns, of B at an end of a walk */
-    KEPT = 1024,                        /* sums that a walk over several segments keeps */
+    END = 64,                           /* rows of B at an end of a walk */
 };
 
 static ptrdiff_t least(ptrdiff_t a, ptrdiff_t b)
@@ -126,86 +125,95 @@ static void add_lanes(ptrdiff_t columns, V x[W], bool add, T *c)
     store_of(1, lanes, c, 0, add ? load_of(1, lanes, c, 0) + y : y);
 }
 
-/* R rows of C, where rows of A are N vectors. */
-INLINE void columns_of(const int R, const int N, size_t lanes, ptrdiff_t n, const T *a,
-                       ptrdiff_t a_m, const T *b, ptrdiff_t b_n, bool add, T *c, ptrdiff_t ldc)
+/* Column j of the sums goes on with N vectors. */
+INLINE void column(const int R, const int N, size_t lanes, V x[][WIDEST], const T *b, V sum[][W],
+                   int j)
 {
-    V x[ROWS][WIDEST], sum[ROWS][W];
     UNROLL
-    for (int i = 0; i < R; i++) {
+    for (int k = 0; k < N; k++) {
+        const V y = load_of(N, lanes, b, k);
         UNROLL
-        for (int k = 0; k < N; k++)
-            x[i][k] = load_of(N, lanes, a + i * a_m, k);
-    }
-    for (; n > 0; n -= W, c += W) {
-        for (ptrdiff_t j = 0; j < least(n, W); j++, b += b_n) {
-            V z[ROWS][2];
-            UNROLL
-            for (int i = 0; i < R; i++)
-                z[i][0] = z[i][1] = v_set(0);
-            UNROLL
-            for (int k = 0; k < N; k++) {
-                const V y = load_of(N, lanes, b, k);
-                UNROLL
-                for (int i = 0; i < R; i++)
-                    z[i][k % 2] += x[i][k] * y;
-            }
-            UNROLL
-            for (int i = 0; i < R; i++)
-                sum[i][j] = z[i][0] + z[i][1];
-        }
         for (int i = 0; i < R; i++)
-            add_lanes(n, sum[i], add, c + i * ldc);
+            sum[i][j] += x[i][k] * y;
     }
 }
 
-/* The same where they are longer than the registers. */
-INLINE void long_columns_of(const int R, ptrdiff_t K, ptrdiff_t n, const T *a, ptrdiff_t a_m,
-                            const T *b, ptrdiff_t b_n, bool add, T *c, ptrdiff_t ldc)
+/* Up to W columns of R rows of C, where rows of A are N vectors: all segments. W columns of one row
+ * stay in registers from segment to segment. */
+INLINE void block_of(const int R, const int N, size_t lanes, const ptrdiff_t columns,
+                     const ur__segment *s, const ur__segment *end, ptrdiff_t row, ptrdiff_t at,
+                     bool add, T *c, ptrdiff_t ldc)
 {
     V sum[ROWS][W];
-    for (; n > 0; n -= W, c += W) {
-        for (ptrdiff_t j = 0; j < least(n, W); j++, b += b_n) {
-            V z[ROWS][2];
-            ptrdiff_t k = 0;
+    UNROLL
+    for (int i = 0; i < R; i++) {
+        UNROLL
+        for (int j = 0; j < (int)W; j++)
+            sum[i][j] = v_set(0);
+    }
+    for (const ur__segment *t = s; t < end; t++) {
+        const T *a = (const T *)t->a + row * t->a_m, *b = (const T *)t->b + at * t->b_n;
+        V x[ROWS][WIDEST];
+        UNROLL
+        for (int i = 0; i < R; i++) {
             UNROLL
-            for (int i = 0; i < R; i++)
-                z[i][0] = z[i][1] = v_set(0);
-            for (; K - k >= 4 * W; k += 4 * W) {
-                UNROLL
-                for (int u = 0; u < 4; u++) {
-                    const V y = v_load(b + k + u * W);
+            for (int k = 0; k < N; k++)
+                x[i][k] = load_of(N, lanes, a + i * t->a_m, k);
+        }
+        if (R == 1 && columns == W) {
+            UNROLL
+            for (int j = 0; j < (int)W; j++, b += t->b_n)
+                column(R, N, lanes, x, b, sum, j);
+        } else {
+            for (int j = 0; j < columns; j++, b += t->b_n)
+                column(R, N, lanes, x, b, sum, j);
+        }
+    }
+    for (int i = 0; i < R; i++)
+        add_lanes(columns, sum[i], add, c + i * ldc + at);
+}
+
+INLINE void columns_of(const int R, const int N, size_t lanes, ptrdiff_t n, const ur__segment *s,
+                       const ur__segment *end, ptrdiff_t row, bool add, T *c, ptrdiff_t ldc)
+{
+    ptrdiff_t at = 0;
+    for (; n - at >= (ptrdiff_t)W; at += W)
+        block_of(R, N, lanes, W, s, end, row, at, add, c, ldc);
+    if (n > at)
+        block_of(R, N, lanes, n - at, s, end, row, at, add, c, ldc);
+}
+
+/* The same where they are longer than the registers. */
+INLINE void long_columns_of(const int R, ptrdiff_t n, const ur__segment *s, const ur__segment *end,
+                            ptrdiff_t row, bool add, T *c, ptrdiff_t ldc)
+{
+    for (ptrdiff_t at = 0; at < n; at += W) {
+        const ptrdiff_t columns = least(n - at, W);
+        V sum[ROWS][W] = { { { 0 } } };
+        for (const ur__segment *t = s; t < end; t++) {
+            const T *a = (const T *)t->a + row * t->a_m, *b = (const T *)t->b + at * t->b_n;
+            for (ptrdiff_t j = 0; j < columns; j++, b += t->b_n) {
+                for (ptrdiff_t k = 0; k < t->k; k += W) {
+                    const size_t lanes = (size_t)least(t->k - k, W);
+                    const V y = load_of(1, lanes, b + k, 0);
                     UNROLL
                     for (int i = 0; i < R; i++)
-                        z[i][u % 2] += v_load(a + i * a_m + k + u * W) * y;
+                        sum[i][j] += load_of(1, lanes, a + i * t->a_m + k, 0) * y;
                 }
             }
-            UNROLL
-            for (int u = 0; u < 4; u++) {
-                const ptrdiff_t left = K - k - u * W;
-                if (left > 0) {
-                    const size_t lanes = (size_t)least(left, W);
-                    const V y = load_of(1, lanes, b + k + u * W, 0);
-                    UNROLL
-                    for (int i = 0; i < R; i++)
-                        z[i][u % 2] += load_of(1, lanes, a + i * a_m + k + u * W, 0) * y;
-                }
-            }
-            UNROLL
-            for (int i = 0; i < R; i++)
-                sum[i][j] = z[i][0] + z[i][1];
         }
         for (int i = 0; i < R; i++)
-            add_lanes(n, sum[i], add, c + i * ldc);
+            add_lanes(columns, sum[i], add, c + i * ldc + at);
     }
 }
 
 typedef void rows_function(size_t lanes, ptrdiff_t K, const T *a, ptrdiff_t a_m, ptrdiff_t a_k,
                            const T *b, ptrdiff_t b_k, const rest *to, T *c, ptrdiff_t ldc);
-typedef void columns_function(size_t lanes, ptrdiff_t n, const T *a, ptrdiff_t a_m, const T *b,
-                              ptrdiff_t b_n, bool add, T *c, ptrdiff_t ldc);
-typedef void long_function(ptrdiff_t K, ptrdiff_t n, const T *a, ptrdiff_t a_m, const T *b,
-                           ptrdiff_t b_n, bool add, T *c, ptrdiff_t ldc);
+typedef void columns_function(size_t lanes, ptrdiff_t n, const ur__segment *s,
+                              const ur__segment *end, ptrdiff_t row, bool add, T *c,
+                              ptrdiff_t ldc);
+typedef void long_function(ptrdiff_t n, const ur__segment *s, const ur__segment *end,
+                           ptrdiff_t row, bool add, T *c, ptrdiff_t ldc);
 
 #define OF(R, N)                                                                                   \
     static void rows_##R##_##N(size_t lanes, ptrdiff_t K, const T *a, ptrdiff_t a_m,               \
@@ -214,16 +222,17 @@ typedef void long_function(ptrdiff_t K, ptrdiff_t n, const T *a, ptrdiff_t a_m, 
     {                                                                                              \
         rows_of(R, N, lanes, K, a, a_m, a_k, b, b_k, to, c, ldc);                                  \
     }                                                                                              \
-    static void columns_##R##_##N(size_t lanes, ptrdiff_t n, const T *a, ptrdiff_t a_m,            \
-                                  const T *b, ptrdiff_t b_n, bool add, T *c, ptrdiff_t ldc)        \
+    static void columns_##R##_##N(size_t lanes, ptrdiff_t n, const ur__segment *s,                 \
+                                  const ur__segment *end, ptrdiff_t row, bool add, T *c,           \
+                                  ptrdiff_t ldc)                                                   \
     {                                                                                              \
-        columns_of(R, N, lanes, n, a, a_m, b, b_n, add, c, ldc);                                   \
+        columns_of(R, N, lanes, n, s, end, row, add, c, ldc);                                      \
     }
 #define OF_LONG(R)                                                                                 \
-    static void long_columns_##R(ptrdiff_t K, ptrdiff_t n, const T *a, ptrdiff_t a_m, const T *b,  \
-                                 ptrdiff_t b_n, bool add, T *c, ptrdiff_t ldc)                     \
+    static void long_columns_##R(ptrdiff_t n, const ur__segment *s, const ur__segment *end,        \
+                                 ptrdiff_t row, bool add, T *c, ptrdiff_t ldc)                     \
     {                                                                                              \
-        long_columns_of(R, K, n, a, a_m, b, b_n, add, c, ldc);                                     \
+        long_columns_of(R, n, s, end, row, add, c, ldc);                                           \
     }
 #define TO_4(F, R) F(R, 1) F(R, 2) F(R, 3) F(R, 4)
 #define TO_8(F, R) TO_4(F, R) F(R, 5) F(R, 6) F(R, 7) F(R, 8)
@@ -319,65 +328,41 @@ static void by_rows(ptrdiff_t m, ptrdiff_t n, const ur__segment *s, const T *a, 
     }
 }
 
-static void by_columns(ptrdiff_t m, ptrdiff_t n, const ur__segment *s, const T *a, const T *b,
-                       bool add, T *c, ptrdiff_t ldc)
+/* Segments whose rows of A have one length. */
+static void by_columns(ptrdiff_t m, ptrdiff_t n, const ur__segment *s, const ur__segment *end,
+                       ptrdiff_t row, bool add, T *c, ptrdiff_t ldc)
 {
     if (s->k > most[m] * W)
-        long_columns[m](s->k, n, a, s->a_m, b, s->b_n, add, c, ldc);
+        long_columns[m](n, s, end, row, add, c, ldc);
     else
-        columns_functions[m][(s->k + W - 1) / W](last_lanes(s->k), n, a, s->a_m, b, s->b_n, add, c,
-                                                 ldc);
+        columns_functions[m][(s->k + W - 1) / W](last_lanes(s->k), n, s, end, row, add, c, ldc);
 }
 
-/* All segments by columns, from the last column of the last one to the first of the first. The sums
- * of each are kept until they can be added in order. */
-static void turned_columns(ptrdiff_t m, ptrdiff_t n, const ur__segment *s, ptrdiff_t n_segments,
-                           ptrdiff_t row, bool add, T *c, ptrdiff_t ldc)
+/* Behind the segments from s on that are by columns, as s is, and whose K is as long. */
+static const ur__segment *alike(const ur__segment *s, const ur__segment *end)
 {
-    T kept[KEPT];
-    for (ptrdiff_t t = n_segments; t-- > 0;) {
-        const T *a = (const T *)s[t].a + row * s[t].a_m;
-        for (ptrdiff_t j = (n - 1) / END * END; j >= 0; j -= END)
-            by_columns(m, least(n - j, END), &s[t], a, (const T *)s[t].b + j * s[t].b_n, false,
-                       kept + t * m * n + j, n);
-    }
-    for (ptrdiff_t t = 0; t < n_segments; t++, add = true) {
-        for (ptrdiff_t i = 0; i < m; i++) {
-            const T *y = kept + (t * m + i) * n;
-            for (ptrdiff_t j = 0; j < n; j++)
-                c[i * ldc + j] = add ? c[i * ldc + j] + y[j] : y[j];
-        }
-    }
-}
-
-/* Whether all segments are by columns and their sums can be kept. */
-static bool can_turn(ptrdiff_t m, ptrdiff_t n, const ur__segment *s, ptrdiff_t n_segments)
-{
-    bool can = m * n <= KEPT / n_segments;
-    for (ptrdiff_t t = 0; can && t < n_segments; t++)
-        can = s[t].b_n != 1 && s[t].k > 0;
-    return can;
+    const ur__segment *t = s + 1;
+    while (t < end && s->b_n != 1 && t->b_n != 1 && t->k == s->k)
+        t++;
+    return t;
 }
 
 void KERNEL(thin)(ptrdiff_t m, ptrdiff_t n, const ur__segment *s, ptrdiff_t n_segments, bool turned,
                   bool accumulate, void *c, ptrdiff_t ldc)
 {
+    const ur__segment *const end = s + n_segments;
     for (ptrdiff_t row = 0, rows; row < m && n > 0; row += rows) {
         T *to = (T *)c + row * ldc;
         bool add = accumulate;
         rows = least(m - row, ROWS);
-        if (turned && n_segments > 0 && can_turn(rows, n, s, n_segments)) {
-            turned_columns(rows, n, s, n_segments, row, add, to, ldc);
-            continue;
-        }
-        for (const ur__segment *t = s; t < s + n_segments; t++) {
+        for (const ur__segment *t = s, *next; t < end; t = next) {
+            next = alike(t, end);
             if (t->k <= 0)
                 continue;
-            const T *a = (const T *)t->a + row * t->a_m;
             if (t->b_n == 1)
-                by_rows(rows, n, t, a, turned, add, to, ldc);
+                by_rows(rows, n, t, (const T *)t->a + row * t->a_m, turned, add, to, ldc);
             else
-                by_columns(rows, n, t, a, t->b, add, to, ldc);
+                by_columns(rows, n, t, next, row, add, to, ldc);
             add = true;
         }
         for (ptrdiff_t i = 0; !add && i < rows; i++)
