@@ -189,7 +189,10 @@ INLINE void long_columns_of(const int R, ptrdiff_t n, const ur__segment *s, cons
 {
     for (ptrdiff_t at = 0; at < n; at += W) {
         const ptrdiff_t columns = least(n - at, W);
-        V sum[ROWS][W] = { { { 0 } } };
+        V sum[ROWS][W];
+        for (int i = 0; i < R; i++)
+            for (ptrdiff_t j = 0; j < columns; j++)
+                sum[i][j] = v_set(0);
         for (const ur__segment *t = s; t < end; t++) {
             const T *a = (const T *)t->a + row * t->a_m, *b = (const T *)t->b + at * t->b_n;
             for (ptrdiff_t j = 0; j < columns; j++, b += t->b_n) {
