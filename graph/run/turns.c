@@ -1,8 +1,8 @@
 /* Turning back. Every step of a recurrence reads the same weights, and those of one sequence do
  * little else. Of weights that are larger than the first cache nothing is left there when they are
  * read from the beginning again; read from the end, what came last is. So the products of every
- * other step are computed from the last to the first, each from its other end: they do not need
- * each other, and the sums are the same (kernels.h). */
+ * other step are computed from the last to the first, those that read rows each from its other end:
+ * they do not need each other, and the sums are the same (kernels.h). */
 #include "graph/run/run.h"
 
 /* Whether the phase from `begin` on is products of few rows; *end: behind it. */
