@@ -36,13 +36,15 @@ typedef struct product {
     ur__segment s[MOST_SEGMENTS], plain[MOST_SEGMENTS]; /* plain: before B was packed */
 } product;
 
-/* A matrix of r x c elements in one of three layouts; strides as found. */
+/* A matrix of r x c elements in a layout: by rows, by columns, spread, or by rows 4096 bytes apart.
+ * Strides as found. */
 static const void *random_matrix(ptrdiff_t r, ptrdiff_t c, int layout, ptrdiff_t *s_r,
                                  ptrdiff_t *s_c)
 {
     const ptrdiff_t gap = (ptrdiff_t)random_below(3);
-    *s_r = layout == 0 ? c + gap : layout == 1 ? 1 : 2 * c + gap;
-    *s_c = layout == 0 ? 1 : layout == 1 ? r + gap : 2;
+    const ptrdiff_t page = 4096 / (ptrdiff_t)size();
+    *s_r = layout == 0 ? c + gap : layout == 1 ? 1 : layout == 2 ? 2 * c + gap : page;
+    *s_c = layout == 1 ? r + gap : layout == 2 ? 2 : 1;
     const ptrdiff_t n = r > 0 && c > 0 ? (r - 1) * *s_r + (c - 1) * *s_c + 1 : 0;
     return random_array((size_t)n);
 }
@@ -176,7 +178,7 @@ TEST(large_products)
     static const struct { ptrdiff_t m, n, k; int a, b; bool pack; } shapes[] = {
         { 600, 40, 300, 0, 0, true }, { 300, 70, 520, 1, 0, false }, { 40, 1100, 30, 0, 1, false },
         { 3, 1100, 270, 0, 0, false }, { 520, 1040, 20, 1, 1, false }, { 1, 700, 513, 0, 0, true },
-        { 544, 560, 250, 0, 1, false },
+        { 544, 560, 250, 0, 1, false }, { 300, 150, 509, 3, 0, true }, { 61, 99, 260, 3, 1, false },
     };
     for (int i = 0; i < 2 * (int)(sizeof shapes / sizeof *shapes); i++) {
         product p = { .m = shapes[i / 2].m, .n = shapes[i / 2].n, .segments = 1 };

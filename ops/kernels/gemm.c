@@ -39,7 +39,8 @@ static void panel_tiles(const job *j, const piece *p, const piece *end, const pi
         if (keeping && i == 0) {
             keepers[height](keeping, keeping + (end - p), row, column / NR, c, j->ldc, add);
         } else if (n == W << width) {
-            tiles[height][width](p, end, row, column / NR, c, j->ldc, add);
+            tile_function *const f = i == 0 && width == 1 ? leaders[height] : tiles[height][width];
+            f(p, end, row, column / NR, c, j->ldc, add);
         } else {
             T edge[MR * NR];
             tiles[height][width](p, end, row, column / NR, edge, NR, false);
@@ -167,6 +168,14 @@ static bool near(ptrdiff_t k, ptrdiff_t stride)
     return elements <= NEAR / (ptrdiff_t)sizeof(T);
 }
 
+/* Whether rows of a tile that lie so far apart push each other out of the first cache, which has
+ * room for few lines whose addresses are equal modulo 4096: 8 or 12, and B comes through too. */
+static bool crowded(ptrdiff_t m, ptrdiff_t stride)
+{
+    enum { WAYS = 6 };
+    return least(m, MR) > WAYS && stride * (ptrdiff_t)sizeof(T) % 4096 == 0;
+}
+
 /* How a product is walked. */
 typedef struct manner {
     ptrdiff_t total;                    /* K of all segments */
@@ -186,13 +195,13 @@ static manner manner_of(ptrdiff_t m, ptrdiff_t n, const ur__segment *s, ptrdiff_
         count++;
         const bool packed = t->b_k == 0 && t->b_n == 0;
         w.all_packed = w.all_packed && packed;
-        /* Tiles may read rows where they are. Columns, and the rows of B, are worth a copy when
-         * they are read more than once and are not near, or where it makes one piece of many short
-         * ones. */
+        /* Tiles may read rows where they are, unless these are crowded. Columns, and the rows of
+         * B, are worth a copy when they are read more than once and are not near, or where it makes
+         * one piece of many short ones. */
         w.in_place_b = w.in_place_b && (packed ? m <= MR
                                                : t->b_n == 1 && (m <= MR || near(t->k, t->b_k)));
         w.in_place_a = w.in_place_a &&
-                       (t->a_k == 1 ||
+                       ((t->a_k == 1 && (n <= NR || !crowded(m, t->a_m))) ||
                         (t->a_m == 1 && (m <= MR || n <= NR || near(t->k, t->a_k))));
         by_columns = by_columns || t->a_k != 1;
         w.flips = w.flips && t->a_k == 1 && t->b_k == 1 && t->b_n != 1;

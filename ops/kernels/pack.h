@@ -41,17 +41,31 @@ static void pack_panel(ptrdiff_t K, ptrdiff_t n, const T *b, ptrdiff_t b_k, ptrd
     }
 }
 
-/* One tile of R rows: dst[k][R] = a[i * a_m + k * a_k]. */
+/* One tile of R rows: dst[k][R] = a[i * a_m + k * a_k]; where a_k is 1 by whole vectors: up to W - 1
+ * elements after the tile are overwritten. */
 static void pack_rows(ptrdiff_t K, ptrdiff_t R, const T *a, ptrdiff_t a_m, ptrdiff_t a_k, T *dst)
 {
-    for (ptrdiff_t k = 0; k < K; k++, dst += R)
+    enum { GROUPS = (MR + W - 1) / W };
+    for (ptrdiff_t k = 0; a_k == 1 && k < K; k += W, a += W) {
+        const ptrdiff_t columns = K - k < W ? K - k : W;
+        V x[GROUPS][W];
+        for (ptrdiff_t g = 0; g * W < R; g++) {
+            for (ptrdiff_t i = 0, row = g * W; i < W; i++, row++)
+                x[g][i] = row >= R ? v_set(0) : columns == W ? v_load(a + row * a_m)
+                                              : v_load_n(a + row * a_m, (size_t)columns);
+            v_transpose(x[g]);
+        }
+        for (ptrdiff_t j = 0; j < columns; j++, dst += R)
+            for (ptrdiff_t g = 0; g * W < R; g++)
+                v_store(dst + g * W, x[g][j]);
+    }
+    for (ptrdiff_t k = 0; a_k != 1 && k < K; k++, dst += R)
         for (ptrdiff_t i = 0; i < R; i++)
             dst[i] = a[i * a_m + k * a_k];
 }
 
-/* The same where a_m is 1, by whole vectors: up to W - 1 elements after the tile are overwritten.
- * Columns lie far apart, which defeats the machine's own prefetching; AHEAD of them cover the
- * latency of the last cache. */
+/* The same where a_m is 1, by whole vectors, too. Columns lie far apart, which defeats the machine's
+ * own prefetching; AHEAD of them cover the latency of the last cache. */
 enum { AHEAD = 24 };
 
 static void pack_columns(ptrdiff_t K, ptrdiff_t R, const T *a, ptrdiff_t a_k, T *dst)

@@ -21,7 +21,10 @@
     #define WIDE 2
 #endif
 
-enum { NR = 2 * W };                    /* columns of a panel of packed B */
+enum {
+    NR = 2 * W,                         /* columns of a panel of packed B */
+    FORESEEN = 32,                      /* rows of B between a request and its use: see tile */
+};
 
 /* A part of one segment inside a block of K: element (i, k) of A and (k, j) of panel p of B are
  *     a[i * a_m + k * a_k]          in place, one of the strides being 1; or, when a_k is 0,
@@ -40,13 +43,44 @@ typedef struct piece {
 typedef void tile_function(const piece *p, const piece *end, ptrdiff_t i0, ptrdiff_t panel,
                            T *c, ptrdiff_t ldc, bool add);
 
+/* A row of B, N vectors of N / 2 panels: loaded; kept for other tiles, if there is `to`; and the row
+ * that lies FORESEEN ahead requested. */
+INLINE void load_row(const int N, const bool first, const T *b, ptrdiff_t b_panel, ptrdiff_t b_k,
+                     T *to, V y[8])
+{
+    UNROLL
+    for (int j = 0; j < N; j++) {
+        const T *const at = b + j / 2 * b_panel + j % 2 * W;
+        if (first)
+            prefetch(at, FORESEEN * b_k);
+        y[j] = v_load(at);
+        if (to)
+            v_store(to + j * W, y[j]);
+    }
+}
+
+/* Times a column of A. */
+INLINE void add_products(const int R, const int N, const T *a, ptrdiff_t a_m, const V y[8],
+                         V sum[MR][8])
+{
+    UNROLL
+    for (int i = 0; i < R; i++) {
+        const V x = v_set(a[i * a_m]);
+        UNROLL
+        for (int j = 0; j < N; j++)
+            sum[i][j] += x * y[j];
+    }
+}
+
 /* C tile = (add ? C : 0) + sum over pieces. Every element is one chain of multiply-adds in the
  * order of k, whatever R and N are. The first tile of a panel of B that is read where it is can
- * `keep` it for the others: its stores are free beside so many multiply-adds. */
-INLINE void tile(const int R, const int N, const bool keep, const piece *p, const piece *end,
-                 ptrdiff_t i0, ptrdiff_t panel, T *c, ptrdiff_t ldc, bool add)
+ * `keep` it for the others: its stores are free beside so many multiply-adds. So are requests for
+ * rows that lie ahead, which the machine makes too late for a third cache: the `first` tile makes
+ * them, the others find the panel in the second one. With one row or two all loads are dear. */
+INLINE void tile(const int R, const int N, const bool first, const bool keep, const piece *p,
+                 const piece *end, ptrdiff_t i0, ptrdiff_t panel, T *c, ptrdiff_t ldc, bool add)
 {
-    V sum[MR][8];
+    V sum[MR][8], y[8];
     UNROLL
     for (int i = 0; i < R; i++) {
         UNROLL
@@ -67,44 +101,16 @@ INLINE void tile(const int R, const int N, const bool keep, const piece *p, cons
         T *to = keep ? p->keep + panel * p->keep_panel : NULL;
         if (p->a_k == 1) {              /* A by rows */
             const ptrdiff_t a_m = p->a_m;
-            for (ptrdiff_t k = 0; k < p->k; k++, b += b_k) {
-                V y[8];
-                UNROLL
-                for (int j = 0; j < N; j++) {
-                    y[j] = v_load(b + j / 2 * b_panel + j % 2 * W);
-                    if (keep)
-                        v_store(to + j * W, y[j]);
-                }
-                if (keep)
-                    to += NR;
-                UNROLL
-                for (int i = 0; i < R; i++) {
-                    const V x = v_set(a[i * a_m + k]);
-                    UNROLL
-                    for (int j = 0; j < N; j++)
-                        sum[i][j] += x * y[j];
-                }
+            for (ptrdiff_t k = 0; k < p->k; k++, b += b_k, to += keep ? NR : 0) {
+                load_row(N, first && R > 2, b, b_panel, b_k, keep ? to : NULL, y);
+                add_products(R, N, a + k, a_m, y, sum);
             }
         } else {                        /* A by columns, or packed */
             const ptrdiff_t a_k = p->a_k ? p->a_k : R;
             a += p->a_k ? 0 : p->k0 * R;
-            for (ptrdiff_t k = 0; k < p->k; k++, b += b_k, a += a_k) {
-                V y[8];
-                UNROLL
-                for (int j = 0; j < N; j++) {
-                    y[j] = v_load(b + j / 2 * b_panel + j % 2 * W);
-                    if (keep)
-                        v_store(to + j * W, y[j]);
-                }
-                if (keep)
-                    to += NR;
-                UNROLL
-                for (int i = 0; i < R; i++) {
-                    const V x = v_set(a[i]);
-                    UNROLL
-                    for (int j = 0; j < N; j++)
-                        sum[i][j] += x * y[j];
-                }
+            for (ptrdiff_t k = 0; k < p->k; k++, a += a_k, b += b_k, to += keep ? NR : 0) {
+                load_row(N, first && R > 2, b, b_panel, b_k, keep ? to : NULL, y);
+                add_products(R, N, a, 1, y, sum);
             }
         }
     }
@@ -120,16 +126,23 @@ INLINE void tile(const int R, const int N, const bool keep, const piece *p, cons
     static void tile_##R##_##N(const piece *p, const piece *end, ptrdiff_t i0, ptrdiff_t panel,   \
                                T *c, ptrdiff_t ldc, bool add)                                      \
     {                                                                                              \
-        tile(R, N, false, p, end, i0, panel, c, ldc, add);                                         \
+        tile(R, N, N > 2, false, p, end, i0, panel, c, ldc, add);                                  \
     }
 #define KEEPER(R)                                                                                  \
     static void keeper_##R(const piece *p, const piece *end, ptrdiff_t i0, ptrdiff_t panel, T *c, \
                            ptrdiff_t ldc, bool add)                                                \
     {                                                                                              \
-        tile(R, 2, true, p, end, i0, panel, c, ldc, add);                                          \
+        tile(R, 2, true, true, p, end, i0, panel, c, ldc, add);                                    \
     }
 
-#define TILES(R) TILE(R, 1) TILE(R, 2)
+#define LEADER(R)                                                                                  \
+    static void leader_##R(const piece *p, const piece *end, ptrdiff_t i0, ptrdiff_t panel, T *c, \
+                           ptrdiff_t ldc, bool add)                                                \
+    {                                                                                              \
+        tile(R, 2, true, false, p, end, i0, panel, c, ldc, add);                                   \
+    }
+
+#define TILES(R) TILE(R, 1) TILE(R, 2) LEADER(R)
 TILES(1) TILES(2) TILES(3) TILES(4) TILES(5) TILES(6)
 TILE(1, 4) TILE(2, 4) TILE(1, 8)
 #if MR == 14
@@ -152,6 +165,14 @@ static tile_function *const tiles[MR + 1][4] = {
     [3] = ROW(3), [4] = ROW(4),
 #endif
     [5] = ROW(5), [6] = ROW(6),
+};
+
+/* The first tile of a panel. */
+static tile_function *const leaders[MR + 1] = {
+    NULL, leader_1, leader_2, leader_3, leader_4, leader_5, leader_6,
+#if MR == 14
+    leader_7, leader_8, leader_9, leader_10, leader_11, leader_12, leader_13, leader_14,
+#endif
 };
 
 /* Of the first of several tiles, the taller ones among which have more than MR / 2 rows. */
