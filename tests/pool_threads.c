@@ -8,6 +8,7 @@
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
+#include "graph/run/pool.h"
 #include "graph/run/run.h"
 #include "ops/internal.h"
 #include "tests/bits.h"
@@ -277,6 +278,42 @@ TEST(one_mode_on_every_thread)
     free(nearest[0].p);
 }
 
+/* A host that takes a core away for 3 ms ten times a second costs less than a thread does, which
+ * comes back after a longer stall. */
+TEST(threads_are_kept_where_stalls_are_rare)
+{
+    const double ms = 1e6;
+    ur__patience p = { 0 };
+    double now = 5000 * ms;
+    CHECK(!ur__gives_way(&p, 3 * ms, 2, now));
+    for (int i = 0; i < 100; i++)
+        CHECK(!ur__gives_way(&p, 3 * ms, 2, now += 100 * ms));
+    CHECK(ur__gives_way(&p, 40 * ms, 2, now += 100 * ms));
+    CHECK_NEAR(p.again_at, now + 4 * ms, 1);
+    now = p.again_at;
+    for (int i = 0; i < 100; i++)
+        CHECK(!ur__gives_way(&p, 3 * ms, 2, now += 100 * ms));
+}
+
+/* Another program that has one of two cores half the time, 4 ms at a time: after a while both
+ * threads are used for a few milliseconds in a quarter of a second. */
+TEST(threads_give_way_to_other_programs)
+{
+    const double ms = 1e6, end = 15000 * ms;
+    ur__patience p = { 0 };
+    double now = 5000 * ms, shared = 0;
+    while (now < end) {
+        const double from = now;
+        do
+            now += 8 * ms;
+        while (now < end && !ur__gives_way(&p, 4 * ms, 2, now));
+        shared += now - from;
+        now = p.again_at;
+    }
+    CHECK(shared < 1000 * ms);
+    CHECK(p.while_ns == 256 * ms);
+}
+
 /* A child has none of the threads, and makes its own. */
 TEST(a_forked_child_runs)
 {
@@ -305,6 +342,7 @@ static const test_case tests[] = {
     T(graphs_on_several_threads), T(inference_on_one_store), T(a_pool_that_is_busy),
     T(each_part_runs_once), T(the_first_failure_is_told),
     T(an_op_without_pieces_stays_on_its_thread), T(one_mode_on_every_thread),
+    T(threads_are_kept_where_stalls_are_rare), T(threads_give_way_to_other_programs),
     T(a_forked_child_runs),
 };
 

@@ -6,8 +6,10 @@
  * not begun is run by who is free first: a job never waits for a thread that does not run.
  *
  * It does wait for one that has begun and lost its core to another program, for a whole slice of
- * time: a stall. Then one thread less is used for a while, which grows as long as that goes on; its
- * parts are FREE for the others. There are never more threads at it than cores.
+ * time: a stall. When that takes more of the time than the thread is worth, one less is used for a
+ * while, which grows as long as that goes on; its parts are FREE for the others. A machine whose
+ * host takes a core away now and then has stalls, too, and keeps its threads. There are never more
+ * threads at it than cores.
  *
  * Who waits spins at first, because most jobs take a few microseconds and follow each other at
  * once; then yields, in case the other is not running for want of a core; then sleeps. Sleepers and
@@ -34,6 +36,7 @@ enum {
     SLEEP_NS = 100 * 1000,
     LOOKS = 16,                 /* between two looks at the clock */
     STALL_NS = 200 * 1000,      /* besides what a part is expected to take */
+    WINDOW_NS = 100 * 1000 * 1000,      /* in which stalls are compared with the time */
     SHORTEST_NS = 4 * 1000 * 1000, LONGEST_NS = 256 * 1000 * 1000,
 };
 
@@ -60,7 +63,7 @@ static struct {
     int threads;                /* that were started, the caller's counted */
     unsigned number;            /* of the job */
     int active, most;           /* threads that are used now, and that may be */
-    double while_ns, again_at;  /* how long fewer are used, and until when */
+    ur__patience patience;
     _Alignas(64) unsigned run;  /* counts takers, so that threads know when to change the mode */
     fenv_t mode;                /* of the one who has taken the pool */
     sleeper caller;
@@ -170,20 +173,26 @@ static void *work(void *at)
     return NULL;
 }
 
-/* Uses a thread less for a while, longer each time unless the last one is long ago. */
-static void give_way(double now)
+/* One of `active` threads is worth that part of the time. Fewer are used for longer each time, unless
+ * the last one is long ago. */
+bool ur__gives_way(ur__patience *p, double stall_ns, int active, double now)
 {
-    bool soon = now - pool.again_at < 8 * pool.while_ns;
-    pool.while_ns = soon ? 2 * pool.while_ns : SHORTEST_NS;
-    pool.while_ns = pool.while_ns < LONGEST_NS ? pool.while_ns : LONGEST_NS;
-    pool.again_at = now + pool.while_ns;
-    pool.active--;
+    const double ago = now - p->stalled_at, span = now - p->again_at;
+    p->stalled = (ago < WINDOW_NS ? 1 - ago / WINDOW_NS : 0) * p->stalled + stall_ns;
+    p->stalled_at = now;
+    if (p->stalled * (active + 1) <= (span < WINDOW_NS ? span : WINDOW_NS))
+        return false;
+    p->while_ns = span < 8 * p->while_ns ? 2 * p->while_ns : SHORTEST_NS;
+    p->while_ns = p->while_ns < LONGEST_NS ? p->while_ns : LONGEST_NS;
+    p->again_at = now + p->while_ns;
+    p->stalled = 0;
+    return true;
 }
 
 void ur__pool_run(int parts, ur__part *run, void *job, double expected_ns)
 {
     const unsigned number = pool.number += NEXT;
-    if (pool.active < pool.most && ur__now_ns() > pool.again_at)
+    if (pool.active < pool.most && ur__now_ns() > pool.patience.again_at)
         pool.active++;
     const int active = parts < pool.active ? parts : pool.active;
     for (int k = 1; k < parts; k++) {
@@ -201,8 +210,9 @@ void ur__pool_run(int parts, ur__part *run, void *job, double expected_ns)
     double waited = 0;
     for (int k = 1; k < parts; k++)
         waited += await(&pool.seat[k].word, DONE, &pool.caller);
-    if (waited > expected_ns + STALL_NS && active > 1)
-        give_way(ur__now_ns());
+    if (waited > expected_ns + STALL_NS && active > 1 &&
+        ur__gives_way(&pool.patience, waited, active, ur__now_ns()))
+        pool.active--;
 }
 
 /* ---------------------------------------------------------------------------- taking and giving */

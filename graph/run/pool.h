@@ -7,6 +7,8 @@
 #ifndef UR_POOL_H
 #define UR_POOL_H
 
+#include <stdbool.h>
+
 enum { UR__MOST_THREADS = 64 };
 
 /* The cores of the machine, found at the first use; tests say there are more. */
@@ -27,5 +29,16 @@ void ur__pool_give(int got);
  * nanoseconds, about: who takes far longer has lost its core. The pool is taken, and parts are no
  * more than it said. */
 void ur__pool_run(int parts, ur__part *run, void *job, double expected_ns);
+
+/* What is known of stalls; times are of one clock, in nanoseconds, and all 0 at first. */
+typedef struct ur__patience {
+    double stalled, stalled_at; /* time lost, of late; the end of the last stall */
+    double while_ns, again_at;  /* how long a thread less is used, and until when */
+} ur__patience;
+
+/* A stall of so long has ended, now. Whether a thread less of `active` ones is better until
+ * again_at: where another program has a core half the time, but not where the host of a virtual
+ * machine takes one away now and then. */
+bool ur__gives_way(ur__patience *p, double stall_ns, int active, double now);
 
 #endif
