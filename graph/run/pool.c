@@ -173,8 +173,8 @@ static void *work(void *at)
     return NULL;
 }
 
-/* One of `active` threads is worth that part of the time. Fewer are used for longer each time, unless
- * the last one is long ago. */
+/* One of `active` threads is worth its share of the time. Fewer are used for longer each time,
+ * unless the last one is long ago. */
 bool ur__gives_way(ur__patience *p, double stall_ns, int active, double now)
 {
     const double ago = now - p->stalled_at, span = now - p->again_at;

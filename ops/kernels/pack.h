@@ -41,8 +41,8 @@ static void pack_panel(ptrdiff_t K, ptrdiff_t n, const T *b, ptrdiff_t b_k, ptrd
     }
 }
 
-/* One tile of R rows: dst[k][R] = a[i * a_m + k * a_k]; where a_k is 1 by whole vectors: up to W - 1
- * elements after the tile are overwritten. */
+/* One tile of R rows: dst[k][R] = a[i * a_m + k * a_k]. Where a_k is 1, by whole vectors: up to
+ * W - 1 elements after the tile are overwritten, for which there is room (gather_a). */
 static void pack_rows(ptrdiff_t K, ptrdiff_t R, const T *a, ptrdiff_t a_m, ptrdiff_t a_k, T *dst)
 {
     enum { GROUPS = (MR + W - 1) / W };
@@ -64,8 +64,8 @@ static void pack_rows(ptrdiff_t K, ptrdiff_t R, const T *a, ptrdiff_t a_m, ptrdi
             dst[i] = a[i * a_m + k * a_k];
 }
 
-/* The same where a_m is 1, by whole vectors, too. Columns lie far apart, which defeats the machine's
- * own prefetching; AHEAD of them cover the latency of the last cache. */
+/* The same where a_m is 1, by whole vectors, too. Columns lie far apart, which defeats the
+ * prefetching of the machine; AHEAD of them cover the latency of the last cache. */
 enum { AHEAD = 24 };
 
 static void pack_columns(ptrdiff_t K, ptrdiff_t R, const T *a, ptrdiff_t a_k, T *dst)

@@ -43,8 +43,8 @@ typedef struct piece {
 typedef void tile_function(const piece *p, const piece *end, ptrdiff_t i0, ptrdiff_t panel,
                            T *c, ptrdiff_t ldc, bool add);
 
-/* A row of B, N vectors of N / 2 panels: loaded; kept for other tiles, if there is `to`; and the row
- * that lies FORESEEN ahead requested. */
+/* A row of B, N vectors of N / 2 panels: loaded; kept for other tiles, if there is `to`; with
+ * `first`, the row that lies FORESEEN ahead is requested. */
 INLINE void load_row(const int N, const bool first, const T *b, ptrdiff_t b_panel, ptrdiff_t b_k,
                      T *to, V y[8])
 {
@@ -102,14 +102,14 @@ INLINE void tile(const int R, const int N, const bool first, const bool keep, co
         if (p->a_k == 1) {              /* A by rows */
             const ptrdiff_t a_m = p->a_m;
             for (ptrdiff_t k = 0; k < p->k; k++, b += b_k, to += keep ? NR : 0) {
-                load_row(N, first && R > 2, b, b_panel, b_k, keep ? to : NULL, y);
+                load_row(N, first, b, b_panel, b_k, keep ? to : NULL, y);
                 add_products(R, N, a + k, a_m, y, sum);
             }
         } else {                        /* A by columns, or packed */
             const ptrdiff_t a_k = p->a_k ? p->a_k : R;
             a += p->a_k ? 0 : p->k0 * R;
             for (ptrdiff_t k = 0; k < p->k; k++, a += a_k, b += b_k, to += keep ? NR : 0) {
-                load_row(N, first && R > 2, b, b_panel, b_k, keep ? to : NULL, y);
+                load_row(N, first, b, b_panel, b_k, keep ? to : NULL, y);
                 add_products(R, N, a, 1, y, sum);
             }
         }
@@ -126,7 +126,7 @@ INLINE void tile(const int R, const int N, const bool first, const bool keep, co
     static void tile_##R##_##N(const piece *p, const piece *end, ptrdiff_t i0, ptrdiff_t panel,   \
                                T *c, ptrdiff_t ldc, bool add)                                      \
     {                                                                                              \
-        tile(R, N, N > 2, false, p, end, i0, panel, c, ldc, add);                                  \
+        tile(R, N, R > 2 && N > 2, false, p, end, i0, panel, c, ldc, add);                         \
     }
 #define KEEPER(R)                                                                                  \
     static void keeper_##R(const piece *p, const piece *end, ptrdiff_t i0, ptrdiff_t panel, T *c, \
@@ -142,12 +142,14 @@ INLINE void tile(const int R, const int N, const bool first, const bool keep, co
         tile(R, 2, true, false, p, end, i0, panel, c, ldc, add);                                   \
     }
 
-#define TILES(R) TILE(R, 1) TILE(R, 2) LEADER(R)
+#define TILES(R) TILE(R, 1) TILE(R, 2)
 TILES(1) TILES(2) TILES(3) TILES(4) TILES(5) TILES(6)
 TILE(1, 4) TILE(2, 4) TILE(1, 8)
+LEADER(3) LEADER(4) LEADER(5) LEADER(6)
 #if MR == 14
 TILES(7) TILES(8) TILES(9) TILES(10) TILES(11) TILES(12) TILES(13) TILES(14)
 TILE(3, 4) TILE(4, 4)
+LEADER(7) LEADER(8) LEADER(9) LEADER(10) LEADER(11) LEADER(12) LEADER(13) LEADER(14)
 KEEPER(8) KEEPER(9) KEEPER(10) KEEPER(11) KEEPER(12) KEEPER(13) KEEPER(14)
 #else
 KEEPER(4) KEEPER(5) KEEPER(6)
@@ -169,7 +171,7 @@ static tile_function *const tiles[MR + 1][4] = {
 
 /* The first tile of a panel. */
 static tile_function *const leaders[MR + 1] = {
-    NULL, leader_1, leader_2, leader_3, leader_4, leader_5, leader_6,
+    NULL, tile_1_2, tile_2_2, leader_3, leader_4, leader_5, leader_6,
 #if MR == 14
     leader_7, leader_8, leader_9, leader_10, leader_11, leader_12, leader_13, leader_14,
 #endif

@@ -11,7 +11,7 @@
 #include "ops/kernels/kernels.h"
 #include "tests/bench/peak.h"
 
-enum { ROUNDS = 30 };
+enum { ROUNDS = 30, COLD_BYTES = 12 << 20 };   /* more than a second cache has */
 static const double slice = 0.012;      /* seconds a measurement */
 
 static void *aligned(size_t bytes)
@@ -40,7 +40,7 @@ static void *random_array(size_t n, int bits)
 typedef struct shape {
     const char *name;
     ptrdiff_t m, n, k, segments;        /* k: of one segment */
-    enum { PACKED, ROWS, TRANSPOSED } b;
+    enum { PACKED, COLD, ROWS, TRANSPOSED } b; /* COLD: packed, many in turn */
     int a_by_columns;
 } shape;
 
@@ -60,6 +60,10 @@ static const shape shapes[] = {
     { "recurrent 1x256x128", 1, 256, 128, 1, PACKED, 0 },
     { "tiny 1x64x32", 1, 64, 32, 1, PACKED, 0 },
     { "tiny 4x16x16", 4, 16, 16, 1, PACKED, 0 },
+    { "cold 20x650x650", 20, 650, 650, 1, COLD, 0 },
+    { "cold 64x512x512", 64, 512, 512, 1, COLD, 0 },
+    { "cold 64x512x2048", 64, 512, 512, 4, COLD, 0 },
+    { "cold 896x8000x1024", 896, 8000, 1024, 1, COLD, 0 },
     { "rows 64x1024x256", 64, 1024, 256, 1, ROWS, 0 },
     { "rows 12x1024x256", 12, 1024, 256, 1, ROWS, 0 },
     { "rows 4x1024x256", 4, 1024, 256, 1, ROWS, 0 },
@@ -91,7 +95,9 @@ static double product_rate(const shape *s, int bits, double *peak)
     char *a = random_array((size_t)(s->m * rows), bits);
     char *b = random_array((size_t)(rows * s->n), bits);
     char *c = random_array((size_t)(s->m * s->n), bits), *scratch = aligned(set->gemm_scratch);
-    char *packed = aligned(set->packed_size(s->k, s->n) * (size_t)s->segments);
+    const size_t panels = set->packed_size(s->k, s->n), all = panels * (size_t)s->segments;
+    const size_t copies = s->b == COLD ? 1 + COLD_BYTES / all : 1;
+    char *packed = aligned(copies * all);
     ur__segment *list = aligned(sizeof *list * (size_t)s->segments);
     for (ptrdiff_t i = 0; i < s->segments; i++) {
         ur__segment *t = &list[i];
@@ -103,13 +109,15 @@ static double product_rate(const shape *s, int bits, double *peak)
         t->b = b + first * (s->b == TRANSPOSED ? 1 : s->n) * (ptrdiff_t)size;
         t->b_k = s->b == TRANSPOSED ? 1 : s->n;
         t->b_n = s->b == TRANSPOSED ? rows : 1;
-        if (s->b == PACKED) {
-            char *to = packed + (size_t)i * set->packed_size(s->k, s->n);
-            set->pack(s->k, s->n, t->b, t->b_k, t->b_n, to);
+        if (s->b == PACKED || s->b == COLD) {
+            char *to = packed + (size_t)i * panels;
+            for (size_t q = 0; q < copies; q++)
+                set->pack(s->k, s->n, t->b, t->b_k, t->b_n, to + q * all);
             t->b = to;
             t->b_k = t->b_n = 0;
         }
     }
+    size_t copy = 0;
     double best = 0;
     for (int round = 0; round < ROUNDS; round++) {
         double start, spent, runs = 0;
@@ -117,8 +125,12 @@ static double product_rate(const shape *s, int bits, double *peak)
         *peak = p > *peak ? p : *peak;
         start = now();
         do {
-            for (int i = 0; i < 4; i++, runs++)
+            for (int i = 0; i < 4; i++, runs++) {
                 set->gemm(s->m, s->n, list, s->segments, false, c, s->n, scratch);
+                copy = (copy + 1) % copies;
+                for (ptrdiff_t q = 0; copies > 1 && q < s->segments; q++)
+                    list[q].b = packed + copy * all + (size_t)q * panels;
+            }
             spent = now() - start;
         } while (spent < slice);
         const double rate = 2e-9 * (double)(s->m * s->n * k) * runs / spent;
